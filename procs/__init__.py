@@ -1,0 +1,1 @@
+"""What the children do, and the domain: the anonymised copy of one MongoDB collection."""

@@ -1,0 +1,90 @@
+"""A child's end of its control pipe: signs of life up, orders down."""
+
+import logging
+import select
+import time
+from collections.abc import Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any, Generic, TypeVar
+
+from procs.messages import Beat, Failed, Finished, Gauge, Reconfigure, Stop
+
+BEAT_EVERY_S = 1.0
+
+ConfigT = TypeVar("ConfigT")
+
+
+class Lifeline(Generic[ConfigT]):
+    """Holds the child's present `config`; `stopping` turns true once and stays true.
+
+    Beats are sent by the work loop itself, through `beat` and `wait`: a side thread would go on beating
+    while the work hangs.
+    """
+
+    def __init__(self, control: "Connection[Any, Any]", config: ConfigT) -> None:
+        self.config = config
+        self.stopping = False
+        self._control = control
+        self._beat = Beat(phase="starting", work=0, allowed_silence_s=None, ready=False)
+        self._sent_at = float("-inf")
+
+    def beat(
+        self,
+        phase: str | None = None,
+        *,
+        ready: bool = False,
+        allowed_silence_s: float | None = None,
+        **gauges: Gauge,
+    ) -> None:
+        """Tell that one more round of work was done.
+
+        `ready` ends the starting phase (and stays). `allowed_silence_s` (None: HANG_TIMEOUT_MS) applies
+        until the next beat. At most one unchanged beat a second is sent.
+        """
+        last = self._beat
+        self._beat = Beat(
+            phase=phase or last.phase,
+            work=last.work + 1,
+            allowed_silence_s=allowed_silence_s,
+            ready=ready or last.ready,
+            gauges={**last.gauges, **gauges},
+        )
+        news = (self._beat.phase, self._beat.ready, allowed_silence_s) != (
+            last.phase,
+            last.ready,
+            last.allowed_silence_s,
+        )
+        if news or time.monotonic() - self._sent_at >= BEAT_EVERY_S:
+            self._send(self._beat)
+
+    def failed(self, reason: str, *, permanent: bool) -> None:
+        """Tell why this child is about to exit. `reason` must be free of customer data and secrets."""
+        self._control.send(Failed(reason, permanent))
+
+    def finished(self, summary: dict[str, Gauge]) -> None:
+        """Tell that the whole task is done; the child then exits 0."""
+        self._send(self._beat)
+        self._control.send(Finished(summary))
+
+    def wait(self, timeout_s: float, *pipes: "Connection[Any, Any]") -> Sequence[Any]:
+        """Wait for `pipes`, an order or the time-out (at most a second); return the readable pipes."""
+        self.beat()
+        readable = wait([self._control, *pipes], timeout=max(0.0, min(timeout_s, BEAT_EVERY_S)))
+        if self._control in readable:
+            self._take_orders()
+        return [pipe for pipe in readable if pipe is not self._control]
+
+    def _take_orders(self) -> None:
+        while self._control.poll():
+            match self._control.recv():
+                case Stop():
+                    self.stopping = True
+                case Reconfigure(config=config, log_level=log_level):
+                    self.config = config
+                    logging.getLogger().setLevel(log_level)
+
+    def _send(self, beat: Beat) -> None:
+        # A stopped supervisor must not stop its children: a beat that finds the pipe full is left out.
+        if select.select([], [self._control], [], 0)[1]:
+            self._control.send(beat)
+            self._sent_at = time.monotonic()

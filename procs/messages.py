@@ -1,0 +1,97 @@
+"""Everything that travels over a pipe. Each message is small: a frame over 4 kB can be torn by a kill.
+
+An id is the raw BSON value of an `_id`: its type byte followed by the bytes of the value. It is exact
+(1, 1.0 and NumberLong(1) differ), hashable, and needs no decoding.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Id = bytes
+Gauge = int | float | str | None
+ScanKind = Literal["catch-up", "reindex"]
+
+
+# listener -> scanner, listener -> writer. `seq` grows by one with each message of a pipe.
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    """Customers that appeared: the scanner reads them at its next flush."""
+
+    seq: int
+    ids: tuple[Id, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Customers that were updated, replaced or deleted: the writer mirrors them at once."""
+
+    seq: int
+    ids: tuple[Id, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Walk the collection; sent only after a position was taken and the fence stands."""
+
+    seq: int
+    kind: ScanKind
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Mirror all that is pending now: the listener is about to stop."""
+
+    seq: int
+
+
+# scanner -> listener, writer -> listener
+@dataclass(frozen=True, slots=True)
+class Done:
+    """All messages up to and including `seq` have a majority-committed effect."""
+
+    seq: int
+
+
+# child -> supervisor
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """Sign of life from the work loop.
+
+    `work` counts completed rounds; `allowed_silence_s` is how long the next beat may take; `ready`
+    tells that starting is over. `gauges` are figures for `status`, never a customer's data.
+    """
+
+    phase: str
+    work: int
+    allowed_silence_s: float | None
+    ready: bool
+    gauges: dict[str, Gauge] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Why the child ends by itself. `reason` is safe to print. `permanent`: a restart cannot mend it."""
+
+    reason: str
+    permanent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The child has done all that it was asked to do (a reindex), with its figures."""
+
+    summary: dict[str, Gauge]
+
+
+# supervisor -> child
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Finish what is in hand, then exit 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconfigure:
+    """A new config that differs from the present one in LIVE fields only, and the log level."""
+
+    config: Any
+    log_level: str
