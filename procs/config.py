@@ -65,6 +65,8 @@ class SyncConfig:
 
     database: Database
     instance: str
+    node: str
+    """Tells instances of one name on several machines apart: host name and state directory."""
     policy: Policy
     on_drop: OnDrop
     lease_ms: int

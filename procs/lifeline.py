@@ -28,6 +28,11 @@ class Lifeline(Generic[ConfigT]):
         self._beat = Beat(phase="starting", work=0, allowed_silence_s=None, ready=False)
         self._sent_at = float("-inf")
 
+    @property
+    def phase(self) -> str:
+        """What the last beat said this child is doing."""
+        return self._beat.phase
+
     def beat(
         self,
         phase: str | None = None,
@@ -73,6 +78,11 @@ class Lifeline(Generic[ConfigT]):
         if self._control in readable:
             self._take_orders()
         return [pipe for pipe in readable if pipe is not self._control]
+
+    def outlive_partner(self) -> None:
+        """Wait for the end after a pipe broke: the supervisor ends the rest of the group too."""
+        while not self.stopping:
+            self.wait(BEAT_EVERY_S)
 
     def _take_orders(self) -> None:
         while self._control.poll():

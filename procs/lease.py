@@ -1,0 +1,67 @@
+"""Who is active on the stream: one holder at a time, by the server's clock alone.
+
+    {_id: {kind: "lease", …}, holder, term, expiresAt}
+
+The term grows with every change of hands; checkpoints carry it. The lease saves work. Safety does not rest on
+it: a holder that was stalled and wakes up is stopped by the fence and by first-committer-wins.
+"""
+
+from typing import Any
+
+from pymongo import MongoClient, ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from procs import state
+from procs.config import Database
+
+
+class LeaseLost(Exception):
+    """Another instance became active; this one must stand by."""
+
+
+class Lease:
+    """One instance's view of the lease. `holder` names the instance, `lease_ms` how long it holds unrenewed."""
+
+    def __init__(
+        self, client: "MongoClient[dict[str, Any]]", database: Database, holder: str, lease_ms: int
+    ) -> None:
+        self._states = state.collection(client, database)
+        self._key = state.key(database, "lease")
+        self._holder = holder
+        self._expiry = {"$add": ["$$NOW", lease_ms]}
+        self.term = 0
+
+    def acquire(self) -> bool:
+        """Take the lease if it is free, expired or already this instance's; a new term begins."""
+        free = {"$or": [{"holder": self._holder}, {"$expr": {"$lte": ["$expiresAt", "$$NOW"]}}]}
+        taken = {
+            "holder": self._holder,
+            "term": {"$add": [{"$ifNull": ["$term", 0]}, 1]},
+            "expiresAt": self._expiry,
+        }
+        try:
+            lease = self._states.find_one_and_update(
+                {"_id": self._key, **free},
+                [{"$set": taken}],
+                upsert=True,
+                return_document=ReturnDocument.AFTER,
+            )
+        except DuplicateKeyError:  # it exists and is not free
+            return False
+        self.term = lease["term"]
+        return True
+
+    def renew(self) -> None:
+        """Hold on for another `lease_ms`. Raises LeaseLost if another instance has taken over."""
+        found = self._states.update_one(
+            {"_id": self._key, "holder": self._holder, "term": self.term},
+            [{"$set": {"expiresAt": self._expiry}}],
+        )
+        if not found.matched_count:
+            raise LeaseLost
+
+    def release(self) -> None:
+        """Let the next instance take over at once."""
+        self._states.update_one(
+            {"_id": self._key, "holder": self._holder, "term": self.term}, [{"$set": {"expiresAt": "$$NOW"}}]
+        )

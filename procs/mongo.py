@@ -1,0 +1,142 @@
+"""One way to open a client and to read MongoDB's errors: wait, try again, or give up."""
+
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
+from pymongo import MongoClient
+from pymongo.errors import (
+    AutoReconnect,
+    ConfigurationError,
+    ConnectionFailure,
+    OperationFailure,
+    PyMongoError,
+)
+
+from procs.config import Database
+from procs.errors import PermanentError, describe
+from procs.lifeline import Lifeline
+
+log = logging.getLogger(__name__)
+
+RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
+
+SELECT_SERVER_MS = 2_000
+"""Bound of one look for a primary: short, so that a waiting child beats and sees a stop."""
+
+RETRY_EVERY_S = 0.25
+
+# https://github.com/mongodb/mongo/blob/r6.0.5/src/mongo/base/error_codes.yml
+NOT_REPLICA_SET = {20, 40573}
+AUTHENTICATION_FAILED, UNAUTHORIZED = 18, 13
+UNAVAILABLE = {
+    50,  # MaxTimeMSExpired
+    91,  # ShutdownInProgress
+    94,  # NotYetInitialized
+    133,  # FailedToSatisfyReadPreference
+    189,  # PrimarySteppedDown
+    262,  # ExceededTimeLimit
+    10107,  # NotWritablePrimary
+    11600,  # InterruptedAtShutdown
+    11602,  # InterruptedDueToReplStateChange
+    13435,  # NotPrimaryNoSecondaryOk
+    13436,  # NotPrimaryOrSecondary
+}
+FENCED = {
+    237,  # CursorKilled
+    251,  # NoSuchTransaction
+    11601,  # Interrupted
+}
+TRANSIENT = FENCED | {
+    24,  # LockTimeout
+    43,  # CursorNotFound
+    112,  # WriteConflict
+    206,  # NoSuchSession
+    246,  # SnapshotUnavailable
+}
+
+T = TypeVar("T")
+
+
+def connect(database: Database, role: str) -> "MongoClient[dict[str, Any]]":
+    """Return a client for `database`; no call of it waits longer than `database.timeout_ms`."""
+    return MongoClient(
+        database.uri,
+        appname=f"clientsync {role}",
+        timeoutMS=database.timeout_ms,
+        # timeoutMS would overwrite the waiting time of a getMore; this bound holds where it is lifted.
+        socketTimeoutMS=database.timeout_ms,
+        connectTimeoutMS=SELECT_SERVER_MS,
+        serverSelectionTimeoutMS=SELECT_SERVER_MS,
+    )
+
+
+def is_unavailable(error: PyMongoError) -> bool:
+    """Tell whether waiting may mend `error`: unreachable, no primary, not initiated yet, too slow."""
+    # A replica set that is not initiated yet has no sessions: pymongo calls that a wrong configuration.
+    if isinstance(error, ConnectionFailure | AutoReconnect | ConfigurationError) or error.timeout:
+        return True
+    return isinstance(error, OperationFailure) and error.code in UNAVAILABLE
+
+
+def is_transient(error: PyMongoError) -> bool:
+    """Tell whether the same transaction may simply be tried again: a conflict, a fence, a moved primary."""
+    return error.has_error_label("TransientTransactionError") or (
+        isinstance(error, OperationFailure) and error.code in TRANSIENT
+    )
+
+
+def permanent(error: PyMongoError) -> PermanentError | None:
+    """Return the line for the operator if only a change of settings, rights or server can mend `error`."""
+    if not isinstance(error, OperationFailure):
+        return None
+    if error.code == AUTHENTICATION_FAILED:
+        return PermanentError(
+            "MONGO_URI: the server refused user or password (code 18); "
+            "correct them (and authSource) in MONGO_URI or MONGO_URI_FILE"
+        )
+    if error.code == UNAUTHORIZED:
+        return PermanentError(
+            "MONGO_URI: its user lacks a right on MongoDB (code 13); "
+            "`clientsync-supervisor check` names the missing one"
+        )
+    if error.code in NOT_REPLICA_SET:
+        return PermanentError(
+            "MONGO_URI: the server is not a replica set, so it has no change stream and no transaction; "
+            "start mongod with --replSet and run rs.initiate() (one member is enough)"
+        )
+    return None
+
+
+class Stopped(Exception):
+    """A stop was asked for while waiting for MongoDB."""
+
+
+def ride_out(life: Lifeline[Any], action: Callable[[], T]) -> T:
+    """Run `action` until MongoDB lets it through, in phase "waiting" meanwhile.
+
+    `action` must be safe to repeat. Raises PermanentError, Stopped, or whatever else `action` raises.
+    """
+    phase = life.phase
+    while True:
+        try:
+            result = action()
+        except PyMongoError as error:
+            if told := permanent(error):
+                raise told from None
+            if is_unavailable(error):
+                log.debug(
+                    "MongoDB is unavailable: %s", describe(error), extra={"event": "mongodb_unavailable"}
+                )
+                life.beat("waiting")
+            elif not is_transient(error):
+                raise
+            life.wait(RETRY_EVERY_S)
+            if life.stopping:
+                raise Stopped from None
+        else:
+            if life.phase != phase:
+                life.beat(phase)
+            return result
