@@ -158,3 +158,14 @@ class MongodProcess:
             client.admin.command("createUser", self.user, pwd=self.password, roles=["root"])
         with MongoClient[dict[str, Any]](self.uri, timeoutMS=5000) as client:
             client.admin.command("ping")
+
+
+def mongods_of(directory: Path) -> list[int]:
+    """Return the pids of the live mongods whose data are in `directory`."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            arguments = (entry / "cmdline").read_bytes()
+            if f"--dbpath={directory}/data".encode() in arguments.split(b"\0"):
+                found.append(int(entry.name))
+    return found
