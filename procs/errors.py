@@ -12,13 +12,17 @@ class PermanentError(Exception):
     """
 
 
+class TemporaryError(Exception):
+    """A restart may mend this. Its text is one line for the operator, free of data and secrets."""
+
+
 def describe(error: BaseException) -> str:
     """Return type, server code and place of `error`, never its text.
 
     A server quotes values in its messages (DuplicateKeyError shows the whole key), so no text of a
     foreign error may reach a log, the ledger or a terminal.
     """
-    if isinstance(error, PermanentError):
+    if isinstance(error, PermanentError | TemporaryError):
         return str(error)
     code = getattr(error, "code", None) if isinstance(error, PyMongoError) else None
     if isinstance(error, BulkWriteError):
