@@ -42,13 +42,14 @@ ROWS = [
 
 @dataclass
 class World:
-    """The processes behind one supervisor. Killed ones die; asked ones leave, unless they are stuck."""
+    """The processes behind one supervisor. Killed ones die a little later; asked ones leave, unless stuck."""
 
     state: State
     now: float = 0.0
     live: dict[str, int] = field(default_factory=dict)
     """Name -> generation of its group."""
     stuck: set[str] = field(default_factory=set)
+    killed: set[str] = field(default_factory=set)
     generations: dict[str, int] = field(default_factory=dict)
     starts: list[tuple[float, str]] = field(default_factory=list)
     asked: set[str] = field(default_factory=set)
@@ -70,7 +71,7 @@ class World:
                     case StartGroup(group):
                         self.start(group)
                     case Kill(name) if name in self.live:
-                        queue.append(self.death(name, "SIGKILL", -9))
+                        self.killed.add(name)
                     case Dump():
                         self.own_faults += 1
                     case SendStop(name) if name in self.live:
@@ -95,6 +96,7 @@ class World:
 
     def death(self, name: str, cause: str, code: int) -> Exited:
         del self.live[name]
+        self.killed.discard(name)
         return Exited(name, cause, code, jitter=0.5)
 
     def pass_time(self, seconds: float) -> None:
@@ -108,9 +110,15 @@ class World:
                 *(Heard(name, "live", ready=True) for name in list(self.live) if name not in self.stuck)
             )
             self.feed(Tick())
+            self.reap()
             if self.now >= until:
                 return
         raise AssertionError("woke 2000 times")
+
+    def reap(self) -> None:
+        """What was killed is gone now."""
+        while self.killed:
+            self.feed(self.death(min(self.killed), "SIGKILL", -9))
 
     def check(self) -> None:
         generations = {self.live[name] for name in self.live if GROUPS[name] == "sync"}
@@ -223,6 +231,7 @@ def test_the_second_interrupt_ends_with_1_at_once(story: list[tuple[str, object]
     world.stuck |= set(world.live)
     world.feed(StopAsked())
     world.feed(StopAtOnce())
+    world.reap()
 
     assert world.live == {}
     assert world.exit is not None and world.exit.code in {0, 1}
