@@ -1,5 +1,6 @@
 """Why a mongod ended, as the one line that tells the operator what to do."""
 
+import shutil
 import signal
 from enum import IntEnum
 from pathlib import Path
@@ -12,6 +13,7 @@ from procs.mongod_home import Home
 class Exit(IntEnum):
     """Exit codes: mongod's own, and those of what runs before its first line."""
 
+    FAILED = 1
     BAD_OPTIONS = 2
     ABRUPT = 14
     ADDRESS_IN_USE = 48
@@ -21,6 +23,8 @@ class Exit(IntEnum):
 
 
 NO_SPACE = "No space left on device"
+# What mongod takes for each file of its journal; on a full disk it often cannot even log why it ends.
+JOURNAL_BYTES = 100 * 1024 * 1024
 NOT_WRITABLE = ("Permission denied", "Read-only file system", "read-only directory", "Failed to open")
 TAIL_BYTES = 200_000
 
@@ -55,8 +59,12 @@ def explain(binary: Path, home: Home, code: int, *, listened: bool) -> Permanent
             )
     if code == -signal.SIGILL:
         return PermanentError(f"{binary} needs a processor with AVX: {told}")
-    if NO_SPACE in log:
-        return PermanentError(f"no space left on the disk of {home.directory}: make room, or set STATE_DIR")
+    free = shutil.disk_usage(home.directory).free
+    if NO_SPACE in log or (code in (Exit.FAILED, Exit.ABRUPT, -signal.SIGABRT) and free < JOURNAL_BYTES):
+        return PermanentError(
+            f"no space left for the embedded MongoDB in {home.directory} ({free / 1e6:.0f} MB are free): make "
+            "room, or set STATE_DIR to another place"
+        )
     if not listened and any(words in log for words in NOT_WRITABLE):
         return PermanentError(
             f"mongod cannot write in {home.directory}: mend its owner and rights, see {home.log}"

@@ -7,7 +7,7 @@ import re
 import secrets
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,11 +83,11 @@ def open_home(directory: Path) -> Home:
         if directory.stat().st_mode & 0o077:
             directory.chmod(0o700)
         unfit = f"restore it, or move {directory} away to begin with an empty database"
-        _made_once(directory / "keyFile", secrets.token_hex(32), r"[0-9a-f]{64}", unfit)
-        password = _made_once(directory / "password", secrets.token_hex(24), r"[0-9a-f]{48}", unfit)
+        _made_once(directory / "keyFile", lambda: secrets.token_hex(32), r"[0-9a-f]{64}", unfit)
+        password = _made_once(directory / "password", lambda: secrets.token_hex(24), r"[0-9a-f]{48}", unfit)
         port_file = directory / "port"
         another = "remove it, and another port is chosen"
-        port = int(_made_once(port_file, str(_free_port()), r"[1-9][0-9]{3,4}", another))
+        port = int(_made_once(port_file, _free_port, r"[1-9][0-9]{3,4}", another))
         if port > 65_535:
             raise PermanentError(f"{port_file} is damaged: {another}")
     return Home(directory, port, password)
@@ -105,9 +105,9 @@ def told(directory: Path) -> Iterator[None]:
         ) from error
 
 
-def _made_once(path: Path, content: str, pattern: str, remedy: str) -> str:
+def _made_once(path: Path, make: Callable[[], str], pattern: str, remedy: str) -> str:
     if not path.exists():
-        _create(path, content)
+        _create(path, make())
     found = path.read_bytes().decode(errors="replace").strip()
     if re.fullmatch(pattern, found) is None:
         raise PermanentError(f"{path} is {'damaged' if found else 'empty'}: {remedy}")
@@ -128,9 +128,9 @@ def _create(path: Path, content: str) -> None:
         Path(temporary).unlink()
 
 
-def _free_port() -> int:
+def _free_port() -> str:
     for port in random.SystemRandom().sample(PORTS, 100):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
-            return port
+            return str(port)
     raise PermanentError(f"no free port found between {PORTS.start} and {PORTS.stop} on 127.0.0.1")

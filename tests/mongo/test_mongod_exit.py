@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,20 @@ class TestEnd:
 
             assert isinstance(failure(own), TemporaryError)
 
+    def test_full_disk(self, tmp_path: Path) -> None:
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", tmp_path], check=False)
+        if mounted.returncode != 0:
+            pytest.skip("only root can mount a small disk")
+        try:
+            error = failure(mongod.try_start(tmp_path / "mongodb"))
+        finally:
+            subprocess.run(["umount", tmp_path], check=True)
+
+        assert isinstance(error, PermanentError)
+        assert f"no space left for the embedded MongoDB in {tmp_path / 'mongodb'} (0 MB are free)" in str(
+            error
+        )
+
     def test_missing_shared_library(
         self, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -93,7 +108,7 @@ class TestEnd:
     @pytest.mark.parametrize(
         ("logged", "listened", "kind", "told"),
         [
-            ("... No space left on device ...", True, PermanentError, "no space left on the disk of"),
+            ("... No space left on device ...", True, PermanentError, "no space left for"),
             (
                 "... Attempted to create a lock file on a read-only directory",
                 False,
