@@ -62,8 +62,8 @@ def explain(binary: Path, home: Home, code: int, *, listened: bool) -> Permanent
     free = shutil.disk_usage(home.directory).free
     if NO_SPACE in log or (code in (Exit.FAILED, Exit.ABRUPT, -signal.SIGABRT) and free < JOURNAL_BYTES):
         return PermanentError(
-            f"no space left for the embedded MongoDB in {home.directory} ({free / 1e6:.0f} MB are free): make "
-            "room, or set STATE_DIR to another place"
+            f"no space left for the embedded MongoDB in {home.directory} ({free / 1e6:.0f} MB are free): "
+            "make room, or set STATE_DIR to another place"
         )
     if not listened and any(words in log for words in NOT_WRITABLE):
         return PermanentError(
