@@ -1,6 +1,6 @@
 """The stored position in the change stream (R2).
 
-    {_id: {kind: "checkpoint", …}, token, startAfter, policy, term, savedAt}
+    {_id: {kind: "checkpoint", …}, token, startAfter, policy, sourceMissing, term, savedAt}
 
 It is written only when everything before it has a majority-committed effect, and only by the newest term.
 """
@@ -25,10 +25,14 @@ class Position:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What is stored: the position, and the fingerprint of the policy that the mirror was made with."""
+    """What is stored: the position, and the fingerprint of the policy that the mirror was made with.
+
+    `source_missing`: the source was dropped or renamed, and a reindex is due once it is there again.
+    """
 
     position: Position
     policy: str
+    source_missing: bool = False
 
 
 class Checkpoints:
@@ -42,7 +46,8 @@ class Checkpoints:
         """Return what is stored; None if nothing is, or nothing that can be understood."""
         match self._states.find_one({"_id": self._key}):
             case {"token": {"_data": _} as token, "policy": str(policy), **rest}:
-                return Checkpoint(Position(dict(token), bool(rest.get("startAfter"))), policy)
+                position = Position(dict(token), bool(rest.get("startAfter")))
+                return Checkpoint(position, policy, bool(rest.get("sourceMissing")))
         return None
 
     def save(self, checkpoint: Checkpoint, term: int) -> bool:
@@ -55,6 +60,7 @@ class Checkpoints:
                         "token": checkpoint.position.token,
                         "startAfter": checkpoint.position.start_after,
                         "policy": checkpoint.policy,
+                        "sourceMissing": checkpoint.source_missing,
                         "term": term,
                     },
                     "$currentDate": {"savedAt": True},

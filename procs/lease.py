@@ -20,7 +20,7 @@ class LeaseLost(Exception):
 
 
 class Lease:
-    """One instance's view of the lease. `holder` names the instance, `lease_ms` how long it holds unrenewed."""
+    """One instance's view of the lease: `holder` names it, `lease_ms` is how long it holds unrenewed."""
 
     def __init__(
         self, client: "MongoClient[dict[str, Any]]", database: Database, holder: str, lease_ms: int
@@ -47,6 +47,8 @@ class Lease:
                 return_document=ReturnDocument.AFTER,
             )
         except DuplicateKeyError:  # it exists and is not free
+            return False
+        if lease is None:
             return False
         self.term = lease["term"]
         return True

@@ -11,6 +11,9 @@ Id = bytes
 Gauge = int | float | str | None
 ScanKind = Literal["catch-up", "reindex"]
 
+ID_OVERHEAD = 3
+"""What pickle adds to an id of up to 255 bytes."""
+
 
 # listener -> scanner, listener -> writer. `seq` grows by one with each message of a pipe.
 @dataclass(frozen=True, slots=True)
@@ -31,10 +34,13 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """Walk the collection; sent only after a position was taken and the fence stands."""
+    """Walk the collection, or (None) go on with a walk that was interrupted, if there is one.
+
+    Sent once a position was taken and the fence stands; acknowledged as soon as the walk is remembered.
+    """
 
     seq: int
-    kind: ScanKind
+    kind: ScanKind | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +101,22 @@ class Reconfigure:
 
     config: Any
     log_level: str
+
+
+FRAME_BYTES = 3_000
+"""Room for ids in one message: frames up to 3,500 bytes were never torn by a kill, from 5,000 on always."""
+
+WINDOW = 32
+"""Messages that may be unacknowledged on one pipe: together they fit into its socket buffer (208 kB)."""
+
+
+def split_ids(ids: tuple[Id, ...]) -> list[tuple[Id, ...]]:
+    """Return `ids` in parts that fit into one message each."""
+    parts: list[tuple[Id, ...]] = []
+    begin, size = 0, 0
+    for end, id_ in enumerate(ids):
+        if size and size + len(id_) + ID_OVERHEAD > FRAME_BYTES:
+            parts.append(ids[begin:end])
+            begin, size = end, 0
+        size += len(id_) + ID_OVERHEAD
+    return [*parts, ids[begin:]] if ids else []

@@ -57,6 +57,11 @@ TRANSIENT = FENCED | {
     246,  # SnapshotUnavailable
 }
 
+NOT_REPLICA_SET_TEXT = (
+    "MONGO_URI: the server is not a replica set, so it has no change stream and no transaction; "
+    "start mongod with --replSet and run rs.initiate() (one member is enough)"
+)
+
 T = TypeVar("T")
 
 
@@ -83,7 +88,8 @@ def is_unavailable(error: PyMongoError) -> bool:
 
 def is_transient(error: PyMongoError) -> bool:
     """Tell whether the same transaction may simply be tried again: a conflict, a fence, a moved primary."""
-    return error.has_error_label("TransientTransactionError") or (
+    labels = ("TransientTransactionError", "ResumableChangeStreamError")
+    return any(error.has_error_label(label) for label in labels) or (
         isinstance(error, OperationFailure) and error.code in TRANSIENT
     )
 
@@ -103,10 +109,7 @@ def permanent(error: PyMongoError) -> PermanentError | None:
             "`clientsync-supervisor check` names the missing one"
         )
     if error.code in NOT_REPLICA_SET:
-        return PermanentError(
-            "MONGO_URI: the server is not a replica set, so it has no change stream and no transaction; "
-            "start mongod with --replSet and run rs.initiate() (one member is enough)"
-        )
+        return PermanentError(NOT_REPLICA_SET_TEXT)
     return None
 
 

@@ -1,0 +1,114 @@
+"""Reads the source by `_id`: small flushes of inserted customers, and walks of the whole collection."""
+
+import logging
+import time
+from functools import partial
+from multiprocessing.connection import Connection
+from typing import Any
+
+from procs.anonymise import Anonymiser
+from procs.config import SyncConfig
+from procs.flush import flush
+from procs.inbox import Inbox
+from procs.lifeline import Lifeline
+from procs.messages import WINDOW, Drain, Scan, ScanKind
+from procs.mirror import Copied, Mirror
+from procs.mongo import Stopped, connect, ride_out
+from procs.walk import Walker, Walks, begin
+
+log = logging.getLogger(__name__)
+
+IDLE_S = 1.0
+RETRY_UNMIRRORABLE_S = 60.0
+
+
+def run(life: Lifeline[SyncConfig], inserted: "Connection[Any, Any]") -> None:
+    """Be the scanner until a stop is asked for; what is pending by then is still mirrored."""
+    config = life.config
+    with connect(config.database, "scanner") as client:
+        anonymiser = Anonymiser(config.policy)
+        mirror = Mirror(client, config.database, anonymiser, keep=config.on_drop == "keep")
+        walks = Walks(client, config.database)
+        scanner = Scanner(life, mirror, walks, Inbox(inserted), anonymiser.fingerprint)
+        try:
+            ride_out(life, mirror.prepare)
+            life.beat("live", ready=True)
+            while not (life.stopping and scanner.inbox.empty):
+                scanner.round()
+        except Stopped:
+            return
+        finally:
+            mirror.close()
+
+
+class Scanner:
+    """Pending inserts, and the walk that goes on between two flushes."""
+
+    def __init__(
+        self, life: Lifeline[SyncConfig], mirror: Mirror, walks: Walks, inbox: Inbox, policy: str
+    ) -> None:
+        self.inbox = inbox
+        self._life, self._mirror, self._walks, self._policy = life, mirror, walks, policy
+        self._walker: Walker | None = None
+        self._flush_at: float | None = None
+        self._retry_at = time.monotonic() + RETRY_UNMIRRORABLE_S
+        self._flushed = Copied()
+        self._walked = Copied()
+
+    def round(self) -> None:
+        """Take what has come in, flush if it is time, copy one chunk of the walk, or wait."""
+        self._take_messages()
+        now = time.monotonic()
+        if self._flush_at is not None and (now >= self._flush_at or self._life.stopping):
+            self._flush_at = None
+            self._flushed += flush(self._life, self._mirror, self.inbox)
+        elif self._walker is not None:
+            self._walk(self._walker)
+        elif now >= self._retry_at:
+            ride_out(self._life, self._mirror.retry_unmirrorable)
+            self._retry_at = time.monotonic() + RETRY_UNMIRRORABLE_S
+        mirrored = self._flushed + self._walked
+        self._life.beat(mirrored_total=mirrored.scanned + mirrored.deleted)
+        self._life.wait(self._time_to_wait(), *self.inbox.pipes)
+
+    def _take_messages(self) -> None:
+        inbox, config = self.inbox, self._life.config
+        while inbox.unacknowledged < WINDOW and (message := inbox.receive()):
+            now = time.monotonic()
+            match message:
+                case Scan(kind=kind):
+                    ride_out(self._life, partial(self._begin, kind))
+                    self._flush_by(now)
+                case Drain():
+                    self._flush_by(now)
+                case _:
+                    self._flush_by(now + config.flush_ms / 1000)
+        if len(inbox.ids) >= config.flush_inserts or inbox.unacknowledged >= WINDOW:
+            self._flush_by(time.monotonic())
+
+    def _flush_by(self, when: float) -> None:
+        self._flush_at = when if self._flush_at is None else min(self._flush_at, when)
+
+    def _begin(self, kind: ScanKind | None) -> None:
+        """Start a new walk, or (None) find the one that was interrupted."""
+        walk = self._walks.load(self._policy) if kind is None else begin(self._mirror, kind, self._policy)
+        if walk is not None:
+            self._walks.save(walk)  # before the acknowledgement: the checkpoint rests on it
+            self._walker = Walker(self._mirror, self._walks, walk)
+            self._life.beat(walk.scan)
+            log.info("%s begins", walk.scan, extra={"event": "scan_begins", "scan": walk.scan})
+
+    def _walk(self, walker: Walker) -> None:
+        before = walker.walk.copied
+        ride_out(self._life, lambda: walker.step(self._life.config.batch_size))
+        self._walked += walker.walk.copied - before
+        if not walker.walk.spans:
+            ride_out(self._life, self._walks.forget)
+            self._walker = None
+            self._life.beat("live")
+            log.info("%s done", walker.walk.scan, extra={"event": "scan_done", **walker.walk.summary()})
+
+    def _time_to_wait(self) -> float:
+        if self._walker is not None:
+            return 0.0
+        return IDLE_S if self._flush_at is None else self._flush_at - time.monotonic()

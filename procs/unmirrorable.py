@@ -1,0 +1,68 @@
+"""The customers that the mirror cannot hold: over 16 MB once anonymised, or refused by a validator or index.
+
+{_id: {kind: "unmirrorable", source, mirror, id}, code, at}
+"""
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from bson.raw_bson import RawBSONDocument
+from pymongo import MongoClient
+from pymongo.client_session import ClientSession
+
+from procs import rawbson, state
+from procs.config import Database
+from procs.messages import Id
+from procs.mongo import RAW
+from procs.selection import exactly, id_of, nested
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 1000
+"""How many ids are loaded and tried again in one go."""
+
+
+class Unmirrorable:
+    """Remembers ids; writes go into the transaction of the given session, together with the mirror's."""
+
+    def __init__(self, client: "MongoClient[dict[str, Any]]", database: Database) -> None:
+        self._states = state.collection(client, database)
+        self._raw = self._states.with_options(codec_options=RAW)
+        self._key = state.key(database, "unmirrorable")
+        self._known: set[Id] = set()
+
+    def load(self) -> list[Id]:
+        """Return the ids that are remembered, at most AT_ONCE."""
+        ours = {f"_id.{name}": value for name, value in self._key.items()}
+        found = self._raw.find(ours, {"_id": 1}, limit=AT_ONCE)
+        ids = [id_of(id_of(bytes(each.raw))[1:], b"id") for each in found]
+        self._known.update(ids)
+        return ids
+
+    def remember(self, id_: Id, code: int, session: ClientSession) -> None:
+        """Keep `id_` with the server's error code for the refusal."""
+        self._states.update_one(
+            self._one(id_),
+            {"$set": {"code": code}, "$currentDate": {"at": True}},
+            upsert=True,
+            session=session,
+        )
+        if id_ not in self._known:
+            log.warning(
+                "a customer cannot be mirrored (code %d); `clientsync-supervisor verify` counts them",
+                code,
+                extra={"event": "customer_unmirrorable", "code": code},
+            )
+        self._known.add(id_)
+
+    def forget(self, ids: Iterable[Id], session: ClientSession) -> None:
+        """Drop those of `ids` that were remembered: they are mirrored now."""
+        if not self._known:
+            return
+        for id_ in self._known.intersection(ids):
+            self._states.delete_one(self._one(id_), session=session)
+
+    def _one(self, id_: Id) -> RawBSONDocument:
+        key = [(name.encode(), rawbson.value(value)) for name, value in self._key.items()]
+        return exactly(nested([*key, (b"id", id_)]))

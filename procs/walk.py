@@ -1,0 +1,135 @@
+"""A scan of the whole collection in chunks, remembered so that an interrupted one goes on where it was.
+
+{_id: {kind: "walk", source, mirror[, run]}, scan, spans: [{after, until}, …], policy, seconds, copied: {…}}
+"""
+
+import logging
+import time
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from bson.raw_bson import RawBSONDocument
+from pymongo import MongoClient
+
+from procs import rawbson, state
+from procs.config import Database
+from procs.messages import Gauge, ScanKind
+from procs.mirror import Copied, Mirror, SourceMissing
+from procs.mongo import RAW
+from procs.rawbson import document, value
+from procs.selection import Range, exactly, nested
+
+log = logging.getLogger(__name__)
+
+SAVE_EVERY_S = 1.0
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What is left to scan, in order, and what was done so far (in `seconds` of work)."""
+
+    scan: ScanKind
+    spans: tuple[Range, ...]
+    policy: str
+    copied: Copied = field(default_factory=Copied)
+    seconds: float = 0.0
+
+    def summary(self) -> dict[str, Gauge]:
+        """Return the figures for logs and people."""
+        return {**asdict(self.copied), "seconds": round(self.seconds, 1)}
+
+
+def begin(mirror: Mirror, scan: ScanKind, policy: str) -> Walk:
+    """Return the walk over all that source and mirror hold now; what comes later is in the stream.
+
+    A catch-up takes the range above the last mirrored customer first, so that new ones show up first.
+    """
+    last_source, last_mirror = mirror.last_source_id(), mirror.last_mirror_id()
+    everything, above = Range(None, last_source), Range(last_source, last_mirror)
+    if last_mirror is None:
+        spans = [everything] if last_source is not None else []
+    elif last_source is None:
+        spans = [Range(None, last_mirror)]
+    elif scan == "catch-up":
+        spans = [Range(last_mirror, last_source), Range(None, last_mirror)]
+    else:
+        spans = [everything, above]
+    return Walk(scan, tuple(spans), policy)
+
+
+class Walks:
+    """Remembers one walk; `run` names one of several that go on side by side."""
+
+    def __init__(
+        self, client: "MongoClient[dict[str, Any]]", database: Database, run: str | None = None
+    ) -> None:
+        self._states = state.collection(client, database).with_options(codec_options=RAW)
+        named = {"run": run} if run is not None else {}
+        self._key = value(state.key(database, "walk", **named))
+
+    def load(self, policy: str) -> Walk | None:
+        """Return the unfinished walk; None if there is none, or it was for another `policy`."""
+        found: Any = self._states.find_one(exactly(self._key))
+        if found is None or found.get("policy") != policy:
+            return None
+        spans = tuple(_range(each) for each in found["spans"])
+        return Walk(found["scan"], spans, policy, Copied(**found["copied"]), found["seconds"])
+
+    def save(self, walk: Walk) -> None:
+        """Remember `walk`."""
+        spans = [
+            nested([(name, id_) for name, id_ in ((b"after", span.after), (b"until", span.until)) if id_])
+            for span in walk.spans
+        ]
+        fields = [
+            (b"_id", self._key),
+            (b"scan", value(walk.scan)),
+            (b"spans", rawbson.array(spans)),
+            (b"policy", value(walk.policy)),
+            (b"seconds", value(walk.seconds)),
+            (b"copied", value(asdict(walk.copied))),
+        ]
+        self._states.replace_one(exactly(self._key), RawBSONDocument(document(fields)), upsert=True)
+
+    def forget(self) -> None:
+        """The walk is done."""
+        self._states.delete_one(exactly(self._key))
+
+
+class Walker:
+    """Takes one walk to its end, chunk by chunk; remembers it about once a second."""
+
+    def __init__(self, mirror: Mirror, walks: Walks, walk: Walk) -> None:
+        self.walk = walk
+        self._mirror, self._walks = mirror, walks
+        self._saved_at = time.monotonic()
+
+    def step(self, limit: int) -> None:
+        """Copy the next chunk, at most `limit` customers. Safe to repeat after an error."""
+        if not self.walk.spans:
+            return
+        began = time.monotonic()
+        try:
+            copied, rest = self._mirror.copy_range(self.walk.spans[0], limit)
+        except SourceMissing:
+            log.warning(
+                "SOURCE_COLLECTION does not exist: the mirror stays as it is (SYNC_ON_DROP=keep)",
+                extra={"event": "source_missing"},
+            )
+            self.walk = replace(self.walk, spans=())
+            return
+        now = time.monotonic()
+        self.walk = replace(
+            self.walk,
+            spans=self.walk.spans[1:] if rest is None else (rest, *self.walk.spans[1:]),
+            copied=self.walk.copied + copied,
+            seconds=self.walk.seconds + now - began,
+        )
+        if now - self._saved_at >= SAVE_EVERY_S:
+            self._walks.save(self.walk)
+            self._saved_at = now
+
+
+def _range(span: RawBSONDocument) -> Range:
+    raw = bytes(span.raw)
+    return Range(rawbson.field(raw, b"after"), rawbson.field(raw, b"until"))
