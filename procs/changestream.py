@@ -90,7 +90,7 @@ class ChangeStream:
         """Return what has happened since; waits AWAIT_MS at most for a first event. Raises HistoryLost."""
         try:
             # The client's time-out would replace the waiting time: its socket time-out bounds this call.
-            with pymongo.timeout(None):
+            with pymongo.timeout(0):
                 reply = self._command(
                     {
                         "getMore": self._cursor,

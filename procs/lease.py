@@ -33,22 +33,20 @@ class Lease:
 
     def acquire(self) -> bool:
         """Take the lease if it is free, expired or already this instance's; a new term begins."""
-        free = {"$or": [{"holder": self._holder}, {"$expr": {"$lte": ["$expiresAt", "$$NOW"]}}]}
-        taken = {
-            "holder": self._holder,
-            "term": {"$add": [{"$ifNull": ["$term", 0]}, 1]},
-            "expiresAt": self._expiry,
-        }
+        expires = {"$ifNull": ["$expiresAt", "$$NOW"]}
+        free = {"$or": [{"$eq": ["$holder", self._holder]}, {"$lte": [expires, "$$NOW"]}]}
+        term = {"$add": [{"$ifNull": ["$term", 0]}, 1]}
+        taken = {"holder": self._holder, "term": term, "expiresAt": self._expiry}
         try:
             lease = self._states.find_one_and_update(
-                {"_id": self._key, **free},
-                [{"$set": taken}],
+                {"_id": self._key},
+                [{"$set": {name: {"$cond": [free, new, f"${name}"]} for name, new in taken.items()}}],
                 upsert=True,
                 return_document=ReturnDocument.AFTER,
             )
-        except DuplicateKeyError:  # it exists and is not free
+        except DuplicateKeyError:  # another instance created it in the same moment
             return False
-        if lease is None:
+        if lease is None or lease["holder"] != self._holder:
             return False
         self.term = lease["term"]
         return True

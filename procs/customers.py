@@ -1,0 +1,163 @@
+"""Fake customers, as real as Faker makes them and several times as fast."""
+
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from faker import Generator
+
+BLOCK = 500
+"""Customers that are made at a time, so that their order does not depend on the sizes of the batches."""
+
+STOCK, FRESH = 500, 50
+"""Parts of one kind to choose from, and how many of them give way to fresh ones for each block.
+
+Faker takes 50 us for a whole customer; used ten times on average, each in new company, a part costs a tenth.
+"""
+
+# Many locales lack some of these: the first that is offered serves.
+SECOND_LINE = ("secondary_address", "address_detail", "building_name", "building_number")
+STATE = ("administrative_unit", "state", "province", "region", "city")
+
+LOCAL_PARTS = (
+    "{first}.{last}",
+    "{first}.{last}{number}",
+    "{first}{last}{number}",
+    "{first}_{last}{number}",
+    "{last}.{first}{number}",
+    "{first[0]}{last}{number}",
+)
+NUMBERS = range(1, 10_000)
+DOMAINS = ("example.com", "example.net", "example.org")
+"""Reserved by RFC 2606: no real person is ever written to."""
+
+
+def available_locales() -> frozenset[str]:
+    """Return the locales that Faker knows, without importing it (80 ms and 15 MB)."""
+    faker = find_spec("faker")
+    if faker is None or faker.origin is None:
+        return frozenset()
+    folders = Path(faker.origin).parent.glob("providers/*/*/")
+    return frozenset(folder.name for folder in folders if not folder.name.startswith("_"))
+
+
+class Customers:
+    """An endless row of fake customers; the same `locale` and `seed` give the same row, createdAt aside.
+
+    `locale` is one of `available_locales()`. `seed` None draws a new row each time.
+    """
+
+    def __init__(self, locale: str, seed: int | None) -> None:
+        self._faker = _create_faker(locale)
+        self._faker.seed_instance(seed)
+        self._row = self._make()
+
+    def batch(self, n: int) -> list[dict[str, Any]]:
+        """Return the next `n` customers of the row, created now."""
+        now = datetime.now(UTC)
+        return [{**customer, "createdAt": now} for customer in islice(self._row, n)]
+
+    def _make(self) -> Iterator[dict[str, Any]]:
+        faker, choices, slug = self._faker, self._faker.random.choices, _slug_maker(self._faker)
+        draws = (
+            faker.first_name,
+            faker.last_name,
+            lambda: ", ".join(faker.street_address().splitlines()),
+            _first_offered(faker, SECOND_LINE),
+            faker.postcode,
+            faker.city,
+            _first_offered(faker, STATE),
+            _country(faker),
+        )
+        stocks = [_Stock(draw) for draw in draws]
+        while True:
+            parts = [choices(stock.parts, k=BLOCK) for stock in stocks]
+            numbers = choices(NUMBERS, k=BLOCK)
+            forms, domains = choices(LOCAL_PARTS, k=BLOCK), choices(DOMAINS, k=BLOCK)
+            for form, number, domain, first, last, line1, line2, postcode, city, state, country in zip(
+                forms, numbers, domains, *parts, strict=True
+            ):
+                local_part = form.format(first=slug(first), last=slug(last), number=number)
+                yield {
+                    "firstName": first,
+                    "lastName": last,
+                    "email": f"{local_part}@{domain}",
+                    "address": {
+                        "line1": line1,
+                        "line2": line2,
+                        "postcode": postcode,
+                        "city": city,
+                        "state": state,
+                        "country": country,
+                    },
+                }
+            for stock in stocks:
+                stock.renew()
+
+
+class _Stock:
+    """Parts of one kind, the oldest of which are replaced bit by bit."""
+
+    def __init__(self, draw: Callable[[], str]) -> None:
+        self._draw = draw
+        self._oldest = 0
+        self.parts = [self._clean() for _ in range(STOCK)]
+
+    def renew(self) -> None:
+        self.parts[self._oldest : self._oldest + FRESH] = [self._clean() for _ in range(FRESH)]
+        self._oldest = (self._oldest + FRESH) % STOCK
+
+    def _clean(self) -> str:
+        return " ".join(self._draw().split())
+
+
+def _create_faker(locale: str) -> "Generator":
+    # Imported here: the supervisor, which imports this module, never makes a customer.
+    with warnings.catch_warnings(action="ignore"):  # a locale may call itself deprecated
+        from faker import Factory
+
+        faker = Factory.create(locale, use_weighting=False)
+    # The flat or suite belongs into the second line only.
+    address: Any = faker.provider("faker.providers.address")
+    formats = tuple(each for each in address.street_address_formats if "secondary_address" not in each)
+    address.street_address_formats = formats or address.street_address_formats
+    return faker
+
+
+def _first_offered(faker: "Generator", names: tuple[str, ...]) -> Callable[[], str]:
+    draw: Callable[[], str] = next(getattr(faker, name) for name in names if hasattr(faker, name))
+    return draw
+
+
+def _country(faker: "Generator") -> Callable[[], str]:
+    """The country that streets and cities belong to; any, if Faker does not know its name."""
+    try:
+        country: str = faker.current_country()
+    except ValueError:
+        draw: Callable[[], str] = faker.country
+        return draw
+    return lambda: country
+
+
+def _slug_maker(faker: "Generator") -> Callable[[str], str]:
+    from faker.decode import unidecode
+
+    internet: Any = faker.provider("faker.providers.internet")
+    replacements: tuple[tuple[str, str], ...] = internet.replacements
+
+    @lru_cache(maxsize=2 * STOCK)
+    def slug(name: str) -> str:
+        """Return `name` in a-z: as the locale spells it (ü: ue), else transliterated."""
+        name = name.lower()
+        for letter, spelling in replacements:
+            name = name.replace(letter, spelling)
+        return re.sub("[^a-z]", "", unidecode(name).lower())
+
+    return slug

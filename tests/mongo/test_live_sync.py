@@ -1,0 +1,247 @@
+"""Listener, scanner and writer together: what happens in the source shows up in the mirror."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from bson import ObjectId
+from pymongo import MongoClient
+from pymongo.collection import Collection
+
+from procs import state
+from procs.anonymise import Anonymiser
+from procs.config import Database, Policy
+from procs.mongo import RAW
+from tests.eventually import eventually
+from tests.mongo.sync_group import SyncGroup, sync_config
+
+Customers = Collection[Any]
+Converged = Callable[[], bool]
+
+
+def customer(id_: Any, name: str = "John") -> dict[str, Any]:
+    return {"_id": id_, "firstName": name, "email": f"{name}@example.com", "n": 1}
+
+
+@pytest.fixture
+def source(client: MongoClient[Any], database: Database) -> Customers:
+    return client[database.name][database.source]
+
+
+@pytest.fixture
+def target(client: MongoClient[Any], database: Database) -> Customers:
+    return client[database.name][database.mirror]
+
+
+@pytest.fixture
+def states(client: MongoClient[Any], database: Database) -> Customers:
+    return client[database.name][state.NAME]
+
+
+@pytest.fixture
+def converged(source: Customers, target: Customers) -> Converged:
+    anonymise = Anonymiser(Policy(fields=("firstName", "email")))
+
+    def equal() -> bool:
+        wanted = [anonymise(found.raw) for found in source.with_options(RAW).find(sort=[("_id", 1)])]
+        return wanted == [found.raw for found in target.with_options(RAW).find(sort=[("_id", 1)])]
+
+    return equal
+
+
+def test_a_first_start_mirrors_what_is_there_and_removes_what_is_not(
+    database: Database, source: Customers, target: Customers, converged: Converged
+) -> None:
+    source.insert_many([customer(each) for each in range(350)])
+    target.insert_many([{"_id": 7, "firstName": "stale"}, {"_id": 1_000}])
+
+    with SyncGroup(sync_config(database)):
+        eventually(converged)
+
+
+def test_inserts_updates_replaces_and_deletes_reach_the_mirror(
+    database: Database, source: Customers, target: Customers, converged: Converged
+) -> None:
+    source.insert_many([customer(each) for each in range(10)])
+    with SyncGroup(sync_config(database)) as group:
+        eventually(lambda: group.listener.beat.phase == "live")
+
+        source.insert_one(customer("new"))
+        source.update_one({"_id": 1}, {"$set": {"firstName": "Jane"}})
+        source.replace_one({"_id": 2}, {"n": 2})
+        source.delete_one({"_id": 3})
+
+        eventually(lambda: target.count_documents({}) == 10 and converged())
+
+
+def test_an_insert_waits_for_the_flush_and_an_update_does_not(
+    database: Database, source: Customers, target: Customers, converged: Converged
+) -> None:
+    source.insert_one(customer(1))
+    with SyncGroup(sync_config(database, flush_ms=3_600_000)):
+        eventually(converged)
+
+        source.insert_one(customer(2))
+        source.update_one({"_id": 1}, {"$set": {"n": 2}})
+
+        eventually(lambda: target.count_documents({"_id": 1, "n": 2}) == 1)
+        assert target.count_documents({"_id": 2}) == 0
+
+    assert converged(), "a stop mirrors what is pending"
+
+
+def test_enough_pending_inserts_are_flushed_at_once(
+    database: Database, source: Customers, converged: Converged
+) -> None:
+    with SyncGroup(sync_config(database, flush_ms=3_600_000, flush_inserts=50)) as group:
+        eventually(lambda: group.listener.beat.phase == "live")
+
+        source.insert_many([customer(each) for each in range(50)])
+
+        eventually(converged)
+
+
+def test_more_inserts_than_the_pipe_holds_are_flushed_though_neither_limit_is_reached(
+    database: Database, source: Customers, converged: Converged
+) -> None:
+    config = sync_config(database, flush_ms=3_600_000, flush_inserts=10**9, batch_size=1000)
+    with SyncGroup(config) as group:
+        eventually(lambda: group.listener.beat.phase == "live")
+
+        source.insert_many([customer(each) for each in range(20_000)])
+
+        eventually(lambda: group.scanner.beat.gauges.get("mirrored_total", 0))
+    assert converged()
+
+
+def test_an_insert_below_the_last_mirrored_id_is_not_missed(
+    database: Database, source: Customers, converged: Converged
+) -> None:
+    old = ObjectId()
+    source.insert_one(customer(ObjectId()))
+    with SyncGroup(sync_config(database)):
+        eventually(converged)
+
+        source.insert_one(customer(old))
+
+        eventually(converged)
+
+
+def test_r2_changes_made_while_stopped_are_applied_at_the_next_start(
+    database: Database, source: Customers, converged: Converged
+) -> None:
+    source.insert_many([customer(each) for each in range(5)])
+    with SyncGroup(sync_config(database)):
+        eventually(converged)
+    source.update_one({"_id": 1}, {"$set": {"firstName": "Jane"}})
+    source.delete_one({"_id": 2})
+    source.insert_one(customer(9))
+
+    with SyncGroup(sync_config(database)) as group:
+        eventually(converged)
+        assert group.scanner.beat.phase == "live"
+
+
+def test_r2_the_checkpoint_moves_while_the_source_is_idle(
+    client: MongoClient[Any], database: Database, states: Customers
+) -> None:
+    def token() -> Any:
+        found = states.find_one({"_id.kind": "checkpoint"})
+        return found and found["token"]["_data"]
+
+    with SyncGroup(sync_config(database)):
+        first = eventually(token)
+        client[database.name]["elsewhere"].insert_one({})
+
+        eventually(lambda: token() > first)
+
+
+def test_r2_an_older_term_cannot_write_the_checkpoint(database: Database, states: Customers) -> None:
+    with SyncGroup(sync_config(database)) as group:
+        eventually(lambda: states.find_one({"_id.kind": "checkpoint"}))
+        states.update_one({"_id.kind": "checkpoint"}, {"$set": {"term": 10**6, "token._data": "newer"}})
+
+        eventually(lambda: not group.listener.alive)
+
+        assert type(group.listener.error).__name__ == "LeaseLost"
+        group.listener.error = None
+    found = states.find_one({"_id.kind": "checkpoint"})
+    assert found is not None
+    assert found["token"]["_data"] == "newer"
+
+
+@pytest.mark.parametrize("damaged", ["not hexadecimal", "8200", "82" + "00" * 40, "FFFF"])
+def test_r3_a_damaged_position_leads_to_a_reindex_and_not_to_a_loop(
+    database: Database, source: Customers, states: Customers, converged: Converged, damaged: str
+) -> None:
+    source.insert_many([customer(each) for each in range(5)])
+    with SyncGroup(sync_config(database)):
+        eventually(converged)
+    states.update_one({"_id.kind": "checkpoint"}, {"$set": {"token": {"_data": damaged}}})
+    source.update_one({"_id": 1}, {"$set": {"firstName": "Jane"}})
+
+    with SyncGroup(sync_config(database)):
+        eventually(converged)
+        source.insert_one(customer(9))
+        eventually(converged)
+
+
+def test_r3_a_dropped_source_keeps_its_mirror_until_it_is_there_again(
+    database: Database, source: Customers, target: Customers, states: Customers, converged: Converged
+) -> None:
+    source.insert_many([customer(each) for each in range(5)])
+    with SyncGroup(sync_config(database)):
+        eventually(converged)
+        source.drop()
+        eventually(lambda: states.count_documents({"_id.kind": "checkpoint", "sourceMissing": True}))
+        assert target.count_documents({}) == 5
+    source.insert_one(customer(77))
+
+    with SyncGroup(sync_config(database)):
+        eventually(converged)
+    assert target.count_documents({}) == 1
+
+
+def test_r3_a_dropped_source_empties_the_mirror_if_told_so(
+    database: Database, source: Customers, target: Customers, converged: Converged
+) -> None:
+    source.insert_many([customer(each) for each in range(5)])
+    with SyncGroup(sync_config(database, on_drop="empty")):
+        eventually(lambda: target.count_documents({}) == 5)
+        source.drop()
+        eventually(lambda: target.count_documents({}) == 0)
+
+
+def test_a_source_emptied_by_deletes_is_mirrored(
+    database: Database, source: Customers, target: Customers
+) -> None:
+    source.insert_many([customer(each) for each in range(500)])
+    with SyncGroup(sync_config(database)):
+        eventually(lambda: target.count_documents({}) == 500)
+        source.delete_many({})
+        eventually(lambda: target.count_documents({}) == 0)
+
+
+def test_r4_a_second_instance_stands_by_and_takes_over(
+    database: Database, source: Customers, converged: Converged
+) -> None:
+    with SyncGroup(sync_config(database, instance="a")) as first:
+        eventually(lambda: first.listener.beat.phase == "live")
+        with SyncGroup(sync_config(database, instance="b")) as second:
+            eventually(lambda: second.listener.beat.phase == "standby")
+            first.listener.stop()
+
+            eventually(lambda: second.listener.beat.phase == "live")
+            source.insert_one(customer(1))
+            eventually(converged)
+
+
+def test_a_changed_policy_leads_to_a_reindex(
+    database: Database, source: Customers, target: Customers, converged: Converged
+) -> None:
+    source.insert_many([customer(each) for each in range(5)])
+    with SyncGroup(sync_config(database, policy=Policy(fields=("email",)))):
+        eventually(lambda: target.count_documents({"firstName": "John"}) == 5)
+
+    with SyncGroup(sync_config(database)):
+        eventually(converged)
