@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from faker import Generator
+    from faker import Faker
 
 BLOCK = 500
 """Customers that are made at a time, so that their order does not depend on the sizes of the batches."""
 
-STOCK, FRESH = 500, 50
-"""Parts of one kind to choose from, and how many of them give way to fresh ones for each block.
+STOCK, FRESH = 500, 100
+"""Parts of one kind to choose from, and how many of them give way to fresh ones after each block.
 
-Faker takes 50 us for a whole customer; used ten times on average, each in new company, a part costs a tenth.
+Faker alone takes 50 us for a customer. A part that serves five customers, each time in other company, costs
+a fifth.
 """
 
 # Many locales lack some of these: the first that is offered serves.
@@ -118,12 +119,12 @@ class _Stock:
         return " ".join(self._draw().split())
 
 
-def _create_faker(locale: str) -> "Generator":
+def _create_faker(locale: str) -> "Faker":
     # Imported here: the supervisor, which imports this module, never makes a customer.
     with warnings.catch_warnings(action="ignore"):  # a locale may call itself deprecated
-        from faker import Factory
+        from faker import Faker
 
-        faker = Factory.create(locale, use_weighting=False)
+        faker = Faker(locale, use_weighting=False)
     # The flat or suite belongs into the second line only.
     address: Any = faker.provider("faker.providers.address")
     formats = tuple(each for each in address.street_address_formats if "secondary_address" not in each)
@@ -131,12 +132,12 @@ def _create_faker(locale: str) -> "Generator":
     return faker
 
 
-def _first_offered(faker: "Generator", names: tuple[str, ...]) -> Callable[[], str]:
+def _first_offered(faker: "Faker", names: tuple[str, ...]) -> Callable[[], str]:
     draw: Callable[[], str] = next(getattr(faker, name) for name in names if hasattr(faker, name))
     return draw
 
 
-def _country(faker: "Generator") -> Callable[[], str]:
+def _country(faker: "Faker") -> Callable[[], str]:
     """The country that streets and cities belong to; any, if Faker does not know its name."""
     try:
         country: str = faker.current_country()
@@ -146,7 +147,7 @@ def _country(faker: "Generator") -> Callable[[], str]:
     return lambda: country
 
 
-def _slug_maker(faker: "Generator") -> Callable[[str], str]:
+def _slug_maker(faker: "Faker") -> Callable[[str], str]:
     from faker.decode import unidecode
 
     internet: Any = faker.provider("faker.providers.internet")

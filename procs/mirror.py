@@ -17,17 +17,17 @@ from typing import Any, TypeVar
 import pymongo
 from bson.raw_bson import RawBSONDocument
 from pymongo import DeleteMany, InsertOne, MongoClient, ReadPreference, ReplaceOne, UpdateMany, UpdateOne
-from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, CollectionInvalid, DocumentTooLarge, OperationFailure
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from procs import rawbson, state
+from procs import state
 from procs.config import Database
 from procs.fence import Registration
 from procs.messages import Id
-from procs.mongo import RAW, is_transient
-from procs.selection import Range, any_of, exactly, id_of, in_range
+from procs.mongo import is_transient
+from procs.pair import Documents, Pair
+from procs.selection import Range, any_of, exactly
 from procs.unmirrorable import Unmirrorable
 
 SNAPSHOT = ReadConcern("snapshot")
@@ -41,8 +41,6 @@ UNAUTHORIZED = 13
 
 T = TypeVar("T")
 Write = InsertOne[Any] | ReplaceOne[Any] | UpdateOne | UpdateMany | DeleteMany
-Documents = dict[Id, bytes]
-RawCollection = Collection[Any]
 
 
 class SourceMissing(Exception):
@@ -93,9 +91,7 @@ class Mirror:
         *,
         keep: bool,
     ) -> None:
-        self._database = client.get_database(database.name, read_preference=ReadPreference.PRIMARY)
-        self._source = self._database.get_collection(database.source, codec_options=RAW)
-        self._mirror = self._database.get_collection(database.mirror, codec_options=RAW)
+        self.pair = Pair(client, database)
         self._timeout_s = database.timeout_ms / 1000
         self._session = client.start_session()
         self._registration = Registration(state.collection(client, database), database)
@@ -106,32 +102,21 @@ class Mirror:
 
     def prepare(self) -> None:
         """Create the mirror if it is missing, with the collation of the source, which orders the `_id`s."""
-        options = self._options(self._source) or {}
+        options = self.pair.options(self.pair.source) or {}
         more = {"collation": options["collation"]} if "collation" in options else {}
         try:
-            self._database.create_collection(self._mirror.name, check_exists=False, **more)
+            mirror = self.pair.mirror
+            mirror.database.create_collection(mirror.name, check_exists=False, **more)
         except (CollectionInvalid, OperationFailure) as error:
             if not isinstance(error, CollectionInvalid) and error.code != 48:  # NamespaceExists
                 raise
         # A touch adds a field for a moment; a validator that forbids it is passed by, and only then,
         # for that takes a right of its own (bypassDocumentValidation).
-        self._validated = "validator" in (self._options(self._mirror) or {})
+        self._validated = "validator" in (self.pair.options(self.pair.mirror) or {})
 
     def close(self) -> None:
         """Give the session back."""
         self._session.end_session()
-
-    def last_source_id(self) -> Id | None:
-        """Return the highest `_id` of the source, None if it is empty."""
-        return self._last_id(self._source)
-
-    def last_mirror_id(self) -> Id | None:
-        """Return the highest `_id` of the mirror, None if it is empty."""
-        return self._last_id(self._mirror)
-
-    def source_size(self) -> int:
-        """Return about how many customers there are, from the collection's metadata."""
-        return self._source.estimated_document_count()
 
     def copy_ids(self, ids: Iterable[Id]) -> Copied:
         """Make the mirror of exactly these customers equal to the source, and touch those that are."""
@@ -171,60 +156,21 @@ class Mirror:
         return self._copy_each(ids[:middle]) + self._copy_each(ids[middle:])
 
     def _copy_named(self, ids: Sequence[Id]) -> Copied | None:
-        wanted = any_of(ids)
-        source, more_source = self._read(self._source, wanted, len(ids))
-        mirror, more_mirror = self._read(self._mirror, wanted, len(ids))
-        if more_source or more_mirror:
+        read = self.pair.read_ids(ids, self._session)
+        if read is None:
             return None
-        if mirror and not source:
-            self._guard_missing_source()
+        source, mirror = read
+        self._guard_missing_source(source, mirror)
         return self._write(source, mirror, touch=ids)
 
     def _copy_chunk(self, span: Range, limit: int) -> tuple[Copied, Range | None]:
-        source, mirror, rest = self._read_chunk(span, limit)
-        if mirror and not source:
-            self._guard_missing_source()
+        source, mirror, rest = self.pair.read_chunk(span, limit, self._session)
+        self._guard_missing_source(source, mirror)
         return self._write(source, mirror, touch=()), rest
 
     def _ids_of_chunk(self, span: Range, limit: int) -> tuple[list[Id], Range | None]:
-        source, mirror, rest = self._read_chunk(span, limit)
+        source, mirror, rest = self.pair.read_chunk(span, limit, self._session)
         return list(source | mirror), rest
-
-    def _read_chunk(self, span: Range, limit: int) -> tuple[Documents, Documents, Range | None]:
-        """Read the same range on both sides; it ends where the side that reaches less far ends."""
-        source, more_source = self._read(self._source, in_range(span), limit, ordered=True)
-        until = next(reversed(source)) if more_source else span.until
-        mirror, more_mirror = self._read(
-            self._mirror, in_range(Range(span.after, until)), limit, ordered=True
-        )
-        if more_mirror and (last := next(reversed(mirror))) != until:
-            # Rare: many mirror documents without a source. The server knows the order of `_id`s of any type.
-            until = last
-            source, _ = self._read(self._source, in_range(Range(span.after, until)), limit, ordered=True)
-        rest = Range(until, span.until) if (more_source or more_mirror) and until != span.until else None
-        return source, mirror, rest
-
-    def _read(
-        self,
-        collection: RawCollection,
-        wanted: RawBSONDocument,
-        limit: int,
-        ordered: bool = False,
-    ) -> tuple[Documents, bool]:
-        """Return the documents of one reply (at most 16 MB) by their id, and whether there may be more."""
-        cursor = collection.find_raw_batches(
-            wanted,
-            session=self._session,
-            sort=[("_id", 1)] if ordered else None,
-            limit=limit,
-            batch_size=limit,
-        )
-        try:
-            documents = rawbson.split(bytes(next(cursor, b"")))
-            more = cursor.alive or (ordered and len(documents) == limit)
-        finally:
-            cursor.close()
-        return {id_of(document): document for document in documents}, more
 
     def _write(self, source: Documents, mirror: Documents, touch: Sequence[Id]) -> Copied:
         """Write what differs, and the touches, in one ordered bulk."""
@@ -240,7 +186,7 @@ class Mirror:
         writes += [InsertOne(RawBSONDocument(images[id_])) for id_ in inserted]
         writes += [ReplaceOne(exactly(id_), RawBSONDocument(images[id_])) for id_ in replaced]
         if writes:
-            self._mirror.bulk_write(writes, session=self._session)
+            self.pair.mirror.bulk_write(writes, session=self._session)
         written = {*deleted, *inserted, *replaced}
         self._touch([id_ for id_ in touch if id_ not in written], images)
         self._unmirrorable.forget(images, self._session)
@@ -267,15 +213,15 @@ class Mirror:
         if absent:
             writes.append(DeleteMany(any_of(absent, having=name + "_absent")))
         writes.append(UpdateMany(any_of(ids), {"$unset": {name: ""}}))
-        self._mirror.bulk_write(
+        self.pair.mirror.bulk_write(
             writes, session=self._session, bypass_document_validation=self._validated or None
         )
 
     def _set_aside(self, id_: Id, code: int) -> Copied:
         """Take a customer that cannot be mirrored out of the mirror, and remember its id."""
-        mirror, _ = self._read(self._mirror, any_of([id_]), 1)
+        mirror = self.pair.read_mirror(id_, self._session)
         if mirror:
-            self._mirror.bulk_write([DeleteMany(any_of([id_]))], session=self._session)
+            self.pair.mirror.bulk_write([DeleteMany(any_of([id_]))], session=self._session)
         else:
             self._touch([id_], {})
         self._unmirrorable.remember(id_, code, self._session)
@@ -289,19 +235,9 @@ class Mirror:
                 lambda _: body(), SNAPSHOT, MAJORITY, ReadPreference.PRIMARY
             )
 
-    def _guard_missing_source(self) -> None:
-        if self._keep and self._options(self._source) is None:
+    def _guard_missing_source(self, source: Documents, mirror: Documents) -> None:
+        if self._keep and mirror and not source and self.pair.options(self.pair.source) is None:
             raise SourceMissing
-
-    def _options(self, collection: "Collection[Any]") -> dict[str, Any] | None:
-        """Return how a collection was created, None if there is none."""
-        for found in self._database.list_collections(filter={"name": collection.name}):
-            return dict(found.get("options", {}))
-        return None
-
-    def _last_id(self, collection: RawCollection) -> Id | None:
-        last = collection.find_one({}, {"_id": 1}, sort=[("_id", -1)])
-        return None if last is None else id_of(bytes(last.raw))
 
 
 def _unused_name(documents: Iterable[bytes]) -> str:

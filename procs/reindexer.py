@@ -33,7 +33,7 @@ def run(life: Lifeline[SyncConfig]) -> None:
             else:
                 log.info("going on with an interrupted reindex", extra={"event": "scan_resumed"})
             walker = Walker(mirror, walks, walk)
-            total = ride_out(life, mirror.source_size)
+            total = ride_out(life, mirror.pair.source_size)
             life.beat("reindex", ready=True, total=total)
             started, scanned_before = time.monotonic(), walk.copied.scanned
             while walker.walk.spans and not life.stopping:

@@ -44,7 +44,7 @@ def begin(mirror: Mirror, scan: ScanKind, policy: str) -> Walk:
 
     A catch-up takes the range above the last mirrored customer first, so that new ones show up first.
     """
-    last_source, last_mirror = mirror.last_source_id(), mirror.last_mirror_id()
+    last_source, last_mirror = mirror.pair.last_source_id(), mirror.pair.last_mirror_id()
     everything, above = Range(None, last_source), Range(last_source, last_mirror)
     if last_mirror is None:
         spans = [everything] if last_source is not None else []

@@ -1,0 +1,78 @@
+"""Fills the source with fake customers, a batch of random size at a steady rate."""
+
+import logging
+import time
+from random import Random
+from typing import Any
+
+from pymongo.collection import Collection
+from pymongo.errors import BulkWriteError
+
+from procs.config import GeneratorConfig
+from procs.customers import Customers
+from procs.lifeline import Lifeline
+from procs.mongo import Stopped, connect, ride_out
+
+log = logging.getLogger(__name__)
+
+MOST_AT_ONCE = 1000
+"""Customers in one insert: a batch of any size stays within the time-out of a call, and beats."""
+
+DUPLICATE_KEY = 11000
+
+
+def run(life: Lifeline[GeneratorConfig]) -> None:
+    """Be the generator until a stop is asked for.
+
+    Raises PermanentError, or the server's error if it refuses a customer (a validator, a full disk).
+    """
+    config = life.config
+    customers = Customers(config.locale, config.seed)
+    sizes = Random(config.seed)
+    inserted = 0
+    with connect(config.database, "generator") as client:
+        source = client[config.database.name][config.database.source]
+        begun = time.monotonic()
+        while not life.stopping:
+            missing = sizes.randint(life.config.batch_min, life.config.batch_max)
+            while missing and not life.stopping:
+                batch = customers.batch(min(missing, MOST_AT_ONCE))
+                try:
+                    ride_out(life, lambda batch=batch: insert(source, batch))
+                except Stopped:
+                    return
+                missing -= len(batch)
+                inserted += len(batch)
+                life.beat("generating", ready=True, inserted_total=inserted)
+                if missing:
+                    life.wait(0)
+            begun = pause(life, begun)
+
+
+def insert(source: "Collection[dict[str, Any]]", customers: list[dict[str, Any]]) -> None:
+    """Insert `customers`; safe to repeat with the same list after an error that left it open what came of it.
+
+    The first call puts an `_id` into each, so that a repeat meets those that arrived as duplicates.
+    """
+    try:
+        source.insert_many(customers, ordered=False)
+    except BulkWriteError as error:
+        if error.details["writeConcernErrors"] or not all(map(_is_there, error.details["writeErrors"])):
+            raise
+
+
+def _is_there(error: dict[str, Any]) -> bool:
+    return error["code"] == DUPLICATE_KEY and error.get("keyPattern") == {"_id": 1}
+
+
+def pause(life: Lifeline[GeneratorConfig], begun: float) -> float:
+    """Wait until the batch after the one of `begun` is due; return when that is (monotonic seconds).
+
+    A batch that took too long delays the next one, never a burst that catches up.
+    """
+    while True:
+        delay = life.config.delay_ms / 1000
+        late = time.monotonic() - begun - delay
+        life.wait(-late)
+        if life.stopping or late >= 0:
+            return begun + delay + (late if late >= delay else 0.0)
