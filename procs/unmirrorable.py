@@ -4,7 +4,7 @@
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from bson.raw_bson import RawBSONDocument
@@ -33,12 +33,19 @@ class Unmirrorable:
         self._known: set[Id] = set()
 
     def load(self) -> list[Id]:
-        """Return the ids that are remembered, at most AT_ONCE."""
-        ours = {f"_id.{name}": value for name, value in self._key.items()}
-        found = self._raw.find(ours, {"_id": 1}, limit=AT_ONCE)
-        ids = [id_of(id_of(bytes(each.raw))[1:], b"id") for each in found]
+        """Return the ids that are remembered, at most AT_ONCE, to try them again."""
+        ids = list(self._find(limit=AT_ONCE))
         self._known.update(ids)
         return ids
+
+    def all_ids(self) -> set[Id]:
+        """Return all ids that are remembered."""
+        return set(self._find(limit=0))
+
+    def _find(self, limit: int) -> Iterator[Id]:
+        ours = {f"_id.{name}": value for name, value in self._key.items()}
+        for found in self._raw.find(ours, {"_id": 1}, limit=limit):
+            yield id_of(id_of(bytes(found.raw))[1:], b"id")
 
     def remember(self, id_: Id, code: int, session: ClientSession) -> None:
         """Keep `id_` with the server's error code for the refusal."""
