@@ -86,8 +86,8 @@ class ChangeStream:
         self._cursor = reply["cursor"]["id"]
         self.position = Position(_plain(reply["cursor"]["postBatchResumeToken"]))
 
-    def next_batch(self) -> Batch:
-        """Return what has happened since; waits AWAIT_MS at most for a first event. Raises HistoryLost."""
+    def next_batch(self, await_ms: int = AWAIT_MS) -> Batch:
+        """Return what has happened since; waits `await_ms` at most for a first event. Raises HistoryLost."""
         try:
             # The client's time-out would replace the waiting time: its socket time-out bounds this call.
             with pymongo.timeout(0):
@@ -96,7 +96,7 @@ class ChangeStream:
                         "getMore": self._cursor,
                         "collection": self._source,
                         "batchSize": BATCH_SIZE,
-                        "maxTimeMS": AWAIT_MS,
+                        "maxTimeMS": await_ms,
                     }
                 )
         except OperationFailure as error:

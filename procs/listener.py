@@ -18,7 +18,7 @@ from pymongo.errors import PyMongoError
 
 from procs import preflight
 from procs.anonymise import Anonymiser
-from procs.changestream import Batch, ChangeStream, HistoryLost
+from procs.changestream import AWAIT_MS, Batch, ChangeStream, HistoryLost
 from procs.checkpoint import Checkpoint, Checkpoints, Position
 from procs.config import SyncConfig
 from procs.fence import raise_fence
@@ -31,6 +31,10 @@ from procs.outbox import Outbox
 log = logging.getLogger(__name__)
 
 SAVE_EVERY_S = 1.0
+LAST_READ_S = 1.0
+"""How long a stop goes on reading a stream that never rests."""
+
+LAST_AWAIT_MS = 50
 DRAIN_S = 5.0
 """How long a stop waits for what is still pending: the checkpoint then covers it."""
 
@@ -124,8 +128,14 @@ class Listener:
             self._life.wait(0)
 
     def drain(self) -> None:
-        """Have all that was signalled mirrored now, save the checkpoint behind it, hand the lease on."""
+        """Have all that has happened mirrored now, save the checkpoint behind it, hand the lease on."""
         self._life.beat("draining")
+        deadline = time.monotonic() + LAST_READ_S
+        while time.monotonic() < deadline:
+            batch = ride_out(self._life, partial(self._read, LAST_AWAIT_MS))
+            self._forward(batch)
+            if not (batch.inserted or batch.changed):
+                break
         for outbox in (self._scanner, self._writer):
             self._send(outbox, Drain)
         deadline = time.monotonic() + DRAIN_S
@@ -145,9 +155,9 @@ class Listener:
             self._position = self._stream.position
         return self._stream
 
-    def _read(self) -> Batch:
+    def _read(self, await_ms: int = AWAIT_MS) -> Batch:
         try:
-            return self._open().next_batch()
+            return self._open().next_batch(await_ms)
         except HistoryLost as lost:
             self._close()
             self._start_over(lost)

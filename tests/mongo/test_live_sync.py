@@ -90,6 +90,16 @@ def test_an_insert_waits_for_the_flush_and_an_update_does_not(
     assert converged(), "a stop mirrors what is pending"
 
 
+def test_a_stop_mirrors_what_happened_just_before_it(
+    database: Database, source: Customers, converged: Converged
+) -> None:
+    with SyncGroup(sync_config(database, flush_ms=3_600_000)) as group:
+        eventually(lambda: group.listener.beat.phase == "live")
+        source.insert_many([customer(each) for each in range(1_500)])
+
+    assert converged()
+
+
 def test_enough_pending_inserts_are_flushed_at_once(
     database: Database, source: Customers, converged: Converged
 ) -> None:
