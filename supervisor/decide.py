@@ -14,6 +14,7 @@ actions, so every decision can be replayed. `supervisor.daemon` carries the acti
 
 import logging
 from collections.abc import Iterable
+from signal import SIGTERM
 
 from supervisor import exit_codes
 from supervisor.state import (
@@ -64,11 +65,11 @@ def next_deadline(state: State) -> float:
             deadlines.append(child.dumped_at + state.limits.dump_s)
         elif not child.ending and not child.killed:
             deadlines.append(silent_at(child, state.limits))
+    restarting, by = to_restart(state)
+    deadlines += [kill_at(child, restarting, by, state.limits) for child in to_kill(restarting)]
     for group in state.groups.values():
         members = [child for child in alive if child.group == group.name]
-        if group.stop_by is not None:
-            deadlines += [kill_at(child, members, group.stop_by, state.limits) for child in to_kill(members)]
-        elif group.due_at is not None and not members and may_start(state, group):
+        if group.due_at is not None and not members and may_start(state, group):
             deadlines.append(group.due_at)
         if group.up_since is not None and group.failures:
             deadlines.append(group.up_since + state.limits.healthy_s)
@@ -99,6 +100,13 @@ def to_kill(alive: Iterable[ChildState]) -> list[ChildState]:
     return [child for child in alive if not child.killed]
 
 
+def to_restart(state: State) -> tuple[list[ChildState], float]:
+    """Return the live children of the groups that were asked to restart, and until when they may take."""
+    groups = {group.name: group.stop_by for group in state.groups.values() if group.stop_by is not None}
+    children = [child for child in state.children.values() if child.alive and child.group in groups]
+    return children, min(groups.values(), default=state.now)
+
+
 def may_start(state: State, group: GroupState) -> bool:
     """Tell whether the child that goes first has been ready, or is in this group."""
     return state.opened or any(child.first for child in state.of_group(group.name))
@@ -122,7 +130,7 @@ class _Turn:
         match event:
             case Start():
                 for group in self.state.groups.values():
-                    group.due_at = self.now
+                    group.due_at = self.now if self.is_wanted(group) else None
             case Tick():
                 self.watch_silence()
             case Heard():
@@ -146,8 +154,8 @@ class _Turn:
     def carry_on(self) -> None:
         """Do what has become possible or due."""
         if self.state.stop is None:
+            self.restart_as_asked()
             for group in self.state.groups.values():
-                self.restart_as_asked(group)
                 self.start_if_due(group)
                 self.forget_failures(group)
         else:
@@ -182,8 +190,11 @@ class _Turn:
             each.alive and each.ready for each in self.state.of_group(group.name)
         ):
             group.up_since = self.now
-        first = [each for each in self.state.children.values() if each.first]
-        self.state.opened = self.state.opened or all(each.ready for each in first)
+        here_to_stay = (
+            each.ready and not each.ending and self.state.groups[each.group].stop_by is None
+            for each in self.first_children()
+        )
+        self.state.opened = self.state.opened or all(here_to_stay)
 
     # Ending unasked
     def watch_silence(self) -> None:
@@ -201,11 +212,14 @@ class _Turn:
         group = self.state.groups[child.group]
         asked = self.state.stop is not None or group.stop_by is not None
         unplanned = not child.ending and not asked
-        own_fault = unplanned or bool(child.reason) or (not child.ending and exited.code != exit_codes.DONE)
+        # Who stops a whole process group (a terminal, `timeout`) ends the children with it.
+        quiet = child.ending or exited.code in {exit_codes.DONE, -SIGTERM}
+        own_fault = unplanned or bool(child.reason) or not quiet
         why = child.reason
         if child.dumped_at is not None:
             why = f"silent for {self.now - child.heard_at:.1f} s"
         child.alive = child.ready = False
+        child.phase = ""
         group.up_since = None
         if unplanned and exited.code == exit_codes.PERMANENT:
             self.begin_stop(exit_codes.PERMANENT, f"{child.name}: ended by {exited.cause}")
@@ -254,30 +268,44 @@ class _Turn:
         self.state.limits = reloaded.limits
         if self.state.stop is not None:
             return
+        first_before = self.first_children()
         for name, child in self.state.children.items():
+            child.wanted = name not in reloaded.unwanted
             if (
                 name in reloaded.live
-                and child.group not in reloaded.restart
                 and child.alive
                 and not child.ending
+                and child.group not in reloaded.restart
             ):
                 self.actions.append(SendConfig(name))
-        for name in sorted(reloaded.restart & self.state.groups.keys()):
-            group = self.state.groups[name]
-            group.failures, group.degraded = 0, False
-            if group.due_at is not None:
-                group.due_at = self.now
-            elif group.stop_by is None:
-                group.stop_by = self.now + self.state.limits.stop_s
+        if self.first_children() != first_before:
+            # A server that comes must be ready before the others go over to it.
+            self.state.opened = not self.first_children()
+        for group in self.state.groups.values():
+            if group.name in reloaded.restart or not self.is_wanted(group):
+                self.ask_for_restart(group)
 
-    def restart_as_asked(self, group: GroupState) -> None:
-        if group.stop_by is None:
-            return
-        members = self.state.of_group(group.name)
-        self.drain(members, group.stop_by)
-        if not any(child.alive for child in members):
-            group.stop_by = None
-            group.due_at = self.now
+    def ask_for_restart(self, group: GroupState) -> None:
+        group.failures, group.degraded = 0, False
+        if group.due_at is None and any(child.alive for child in self.state.of_group(group.name)):
+            group.stop_by = group.stop_by or self.now + self.state.limits.stop_s
+        else:
+            group.due_at = self.now if self.is_wanted(group) else None
+
+    def restart_as_asked(self) -> None:
+        """Drain the groups that were asked to restart, all by stages; each starts again when it is gone."""
+        self.drain(*to_restart(self.state))
+        for group in self.state.groups.values():
+            alive = any(child.alive for child in self.state.of_group(group.name))
+            if group.stop_by is not None and not alive:
+                group.stop_by = None
+                group.due_at = self.now if self.is_wanted(group) else None
+
+    def is_wanted(self, group: GroupState) -> bool:
+        return any(child.wanted for child in self.state.of_group(group.name))
+
+    def first_children(self) -> list[ChildState]:
+        return [child for child in self.state.children.values() if child.first and child.wanted]
 
     def drain(self, children: Iterable[ChildState], by: float) -> None:
         """Ask the lowest stage that is not done to stop; kill what outlasts its time."""

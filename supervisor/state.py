@@ -4,9 +4,11 @@ Every time is in seconds of one monotonic clock. The rules are in `supervisor.de
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from supervisor.tree import Child
+
+NOBODY: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class ChildState:
     group: str
     stop_stage: int
     first: bool
+    wanted: bool = True
+    """The settings in force have work for it: there is no server child where MONGO_URI names one."""
     alive: bool = False
     ready: bool = False
     ending: bool = False
@@ -116,11 +120,20 @@ class State:
         return [child for child in self.children.values() if child.group == name]
 
 
-def initial(rows: Iterable[Child], limits: Limits, *, one_shot: bool = False) -> State:
+def initial(
+    rows: Iterable[Child],
+    limits: Limits,
+    *,
+    unwanted: frozenset[str] = NOBODY,
+    one_shot: bool = False,
+) -> State:
     """Return the state before anything was started."""
-    children = {row.name: ChildState(row.name, row.group, row.stop_stage, row.first) for row in rows}
+    children = {
+        row.name: ChildState(row.name, row.group, row.stop_stage, row.first, row.name not in unwanted)
+        for row in rows
+    }
     groups = {child.group: GroupState(child.group) for child in children.values()}
-    opened = not any(child.first for child in children.values())
+    opened = not any(child.first and child.wanted for child in children.values())
     return State(limits, children, groups, one_shot, opened)
 
 
@@ -186,8 +199,10 @@ class Reloaded:
     """New settings are in force: `live` children take them as they run, `restart` groups do not."""
 
     limits: Limits
-    live: frozenset[str] = field(default=frozenset())
-    restart: frozenset[str] = field(default=frozenset())
+    live: frozenset[str] = NOBODY
+    restart: frozenset[str] = NOBODY
+    unwanted: frozenset[str] = NOBODY
+    """Children without work under the new settings."""
 
 
 Event = Start | Tick | Heard | Failed | Finished | Exited | StopAsked | StopAtOnce | Reloaded

@@ -45,8 +45,14 @@ LIMITS = Limits(stop_s=10, server_stop_s=2, hang_s=20, start_s=60, backoff_first
 class Replay:
     """A supervisor without processes: what it decides, at the times the test names."""
 
-    def __init__(self, *rows: Child, limits: Limits = LIMITS, one_shot: bool = False) -> None:
-        self.state = initial(rows, limits, one_shot=one_shot)
+    def __init__(
+        self,
+        *rows: Child,
+        limits: Limits = LIMITS,
+        one_shot: bool = False,
+        unwanted: frozenset[str] = frozenset(),
+    ) -> None:
+        self.state = initial(rows, limits, one_shot=one_shot, unwanted=unwanted)
 
     def at(self, now: float, *events: Event) -> list[Action]:
         actions: list[Action] = []
@@ -60,7 +66,7 @@ class Replay:
         self.at(now, Start())
         for _ in range(2):
             self.at(now, *(ready(name) for name, child in self.state.children.items() if child.alive))
-        assert all(child.ready for child in self.state.children.values())
+        assert all(child.ready == child.wanted for child in self.state.children.values())
         return self
 
 
@@ -462,6 +468,31 @@ def test_a_reload_ends_the_pause_of_a_degraded_group() -> None:
 
     assert actions == [StartGroup("generator")]
     assert not replay.state.groups["generator"].degraded
+
+
+def test_a_server_without_work_stops_once_the_others_have_left_it() -> None:
+    replay = Replay(SERVER, GENERATOR, *SYNC).running()
+
+    went_over = Reloaded(LIMITS, restart=frozenset({"generator", "sync"}), unwanted=frozenset({"server"}))
+    assert replay.at(1, went_over) == [SendStop("generator"), SendStop("listener")]
+    actions = replay.at(1.1, left("generator"), left("listener"), left("scanner"), left("writer"))
+    assert [action for action in actions if not isinstance(action, Report)] == [
+        StartGroup("generator"),
+        SendStop("scanner"),
+        SendStop("writer"),
+        SendStop("server"),
+        StartGroup("sync"),
+    ]
+    assert of(StartGroup, replay.at(1.2, left("server"), Tick())) == []
+
+
+def test_a_server_that_comes_is_ready_before_the_others_go_over_to_it() -> None:
+    replay = Replay(SERVER, GENERATOR, unwanted=frozenset({"server"})).running()
+
+    came = Reloaded(LIMITS, restart=frozenset({"server", "generator"}))
+    assert replay.at(1, came) == [SendStop("generator"), StartGroup("server")]
+    assert of(StartGroup, replay.at(1.1, left("generator"), Tick())) == []
+    assert replay.at(2, ready("server")) == [StartGroup("generator")]
 
 
 def test_deciding_leaves_the_given_state_untouched() -> None:

@@ -84,7 +84,10 @@ class World:
 
     def start(self, group: str) -> None:
         assert not self.stop_asked, "started after a stop"
-        assert group == "server" or self.server_was_ready, "started before the server was ready"
+        server = self.state.children["server"]
+        assert group == "server" or self.server_was_ready or not server.wanted, (
+            "started before the server was ready"
+        )
         members = [name for name in NAMES if GROUPS[name] == group]
         assert not [name for name in members if name in self.live], "two live processes of one child"
         self.generations[group] = self.generations.get(group, 0) + 1
@@ -137,6 +140,7 @@ steps = st.lists(
         st.tuples(st.just("hang"), names),
         st.tuples(st.just("fail"), names),
         st.tuples(st.just("reload"), st.sets(st.sampled_from(sorted(set(GROUPS.values()))))),
+        st.tuples(st.just("server"), st.booleans()),
     ),
     max_size=40,
 )
@@ -158,7 +162,19 @@ def play(world: World, step: tuple[str, object]) -> None:
             world.own_faults += 1
             world.feed(Failed(name, "boom", permanent=False), world.death(name, "exit code 1", 1))
         case ("reload", set(groups)):
-            world.feed(Reloaded(LIMITS, live=frozenset(NAMES), restart=frozenset(map(str, groups))))
+            unwanted = frozenset(name for name in NAMES if not world.state.children[name].wanted)
+            world.feed(Reloaded(LIMITS, frozenset(NAMES), frozenset(map(str, groups)), unwanted))
+        case ("server", bool(embedded)):
+            go_over(world, embedded=embedded)
+
+
+def go_over(world: World, *, embedded: bool) -> None:
+    """A reload after which there is a server child, or none."""
+    if embedded and not world.state.children["server"].wanted:
+        world.server_was_ready = False
+    unwanted = frozenset[str]() if embedded else frozenset({"server"})
+    restart = frozenset(GROUPS.values())
+    world.feed(Reloaded(LIMITS, restart=restart, unwanted=unwanted))
 
 
 def begun() -> World:
@@ -177,9 +193,10 @@ def test_left_in_peace_everything_runs_again(story: list[tuple[str, object]]) ->
         world.check()
     world.pass_time(60)
 
-    assert set(world.live) == set(NAMES)
+    wanted = {name for name, child in world.state.children.items() if child.wanted}
+    assert set(world.live) == wanted >= set(NAMES) - {"server"}
     assert world.exit is None
-    assert all(child.ready for child in world.state.children.values())
+    assert all(child.ready == child.wanted for child in world.state.children.values())
     assert not any(group.degraded for group in world.state.groups.values())
 
 
@@ -210,6 +227,7 @@ def test_a_permanent_error_at_any_time_ends_with_78(story: list[tuple[str, objec
     world = begun()
     for step in story:
         play(world, step)
+    go_over(world, embedded=True)
     world.pass_time(60)
 
     world.feed(Failed(name, "no rights", permanent=True), world.death(name, "exit code 78", 78))
