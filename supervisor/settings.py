@@ -53,7 +53,7 @@ SETTINGS = (
     Setting("SYNC_FLUSH_INSERTS",  whole_number(1, 100_000),   1_000,                  "sync.flush_inserts"),
     Setting("SYNC_FLUSH_MS",       milliseconds(1, HOUR),      1_000,                  "sync.flush_ms"),
     Setting("SYNC_ON_DROP",        one_of("keep", "empty"),    "keep",                 "sync.on_drop"),
-    Setting("SYNC_LEASE_MS",       milliseconds(500, HOUR),    3_000,                  "sync.lease_ms"),
+    Setting("SYNC_LEASE_MS",       milliseconds(2_000, HOUR),   3_000,                  "sync.lease_ms"),
 
     Setting("ANON_FIELDS",         FIELD_PATHS,                SENSITIVE,              "sync.policy.fields"),
     Setting("ANON_KEY",            KEY,                        None,                   "sync.policy.key"),

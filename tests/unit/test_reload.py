@@ -24,7 +24,7 @@ EFFECTS: dict[str, tuple[str, set[str], set[str]]] = {
     "SYNC_FLUSH_INSERTS": ("1", {"sync"}, set()),
     "SYNC_FLUSH_MS": ("1", {"sync"}, set()),
     "SYNC_ON_DROP": ("empty", set(), {"sync"}),
-    "SYNC_LEASE_MS": ("500", set(), {"sync"}),
+    "SYNC_LEASE_MS": ("5000", set(), {"sync"}),
     "ANON_FIELDS": ("name,email", set(), {"sync"}),
     "ANON_KEY": ("s3cret-s3cret-new", set(), {"sync"}),
     "ANON_LENGTH": ("9", set(), {"sync"}),

@@ -84,7 +84,7 @@ def test_each_setting_reaches_its_place() -> None:
             "SYNC_FLUSH_INSERTS": "12",
             "SYNC_FLUSH_MS": "13",
             "SYNC_ON_DROP": "empty",
-            "SYNC_LEASE_MS": "1400",
+            "SYNC_LEASE_MS": "2400",
             "ANON_FIELDS": "name, contact.email",
             "ANON_KEY": KEY,
             "ANON_LENGTH": "16",

@@ -32,7 +32,7 @@ def problems_of(environ: dict[str, str], *, instance: str = "default") -> list[s
         ("SYNC_BATCH_SIZE", "", 1, 10_000),
         ("SYNC_FLUSH_INSERTS", "", 1, 100_000),
         ("SYNC_FLUSH_MS", "of milliseconds ", 1, 3_600_000),
-        ("SYNC_LEASE_MS", "of milliseconds ", 500, 3_600_000),
+        ("SYNC_LEASE_MS", "of milliseconds ", 2_000, 3_600_000),
         ("ANON_LENGTH", "", 8, 64),
         ("STOP_TIMEOUT_MS", "of milliseconds ", 100, 3_600_000),
         ("HANG_TIMEOUT_MS", "of milliseconds ", 2_000, 3_600_000),
