@@ -113,7 +113,7 @@ def test_each_setting_reaches_its_place() -> None:
         database=database,
         server=None,
         generator=GeneratorConfig(database, "de_DE", seed=7, delay_ms=0, batch_min=2, batch_max=3),
-        sync=SyncConfig(database, "second-1", node, policy, "empty", 1_400, 11, 12, 13),
+        sync=SyncConfig(database, "second-1", node, policy, "empty", 2_400, 11, 12, 13),
     )
 
 
