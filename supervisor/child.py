@@ -219,10 +219,9 @@ def _set_apart(supervisor: int, inherited: list[int]) -> None:
     if os.getppid() != supervisor:
         os._exit(exit_codes.FAILED)  # it died before its death could be watched
     signal.set_wakeup_fd(-1)
-    # The terminal sends both to the whole group: they are for the supervisor.
-    for ignored in (signal.SIGINT, signal.SIGHUP):
+    # A terminal, or `timeout`, sends them to the whole group: they are for the supervisor, which stops us.
+    for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(ignored, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for descriptor in inherited:
         with suppress(OSError):
             os.close(descriptor)

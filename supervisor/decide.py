@@ -14,7 +14,6 @@ actions, so every decision can be replayed. `supervisor.daemon` carries the acti
 
 import logging
 from collections.abc import Iterable
-from signal import SIGTERM
 
 from supervisor import exit_codes
 from supervisor.state import (
@@ -212,8 +211,7 @@ class _Turn:
         group = self.state.groups[child.group]
         asked = self.state.stop is not None or group.stop_by is not None
         unplanned = not child.ending and not asked
-        # Who stops a whole process group (a terminal, `timeout`) ends the children with it.
-        quiet = child.ending or exited.code in {exit_codes.DONE, -SIGTERM}
+        quiet = child.ending or exited.code == exit_codes.DONE
         own_fault = unplanned or bool(child.reason) or not quiet
         why = child.reason
         if child.dumped_at is not None:
