@@ -1,0 +1,5 @@
+"""`python -m supervisor` is `clientsync-supervisor`."""
+
+from supervisor.cli import main
+
+main(prog_name="clientsync-supervisor")
