@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 BLOCK = 500
 """Customers that are made at a time, so that their order does not depend on the sizes of the batches."""
 
-STOCK, FRESH = 500, 100
+STOCK, FRESH = 500, 50
 """Parts of one kind to choose from, and how many of them give way to fresh ones after each block.
 
-Faker alone takes 50 us for a customer. A part that serves five customers, each time in other company, costs
-a fifth.
+Faker alone takes 50 us for a customer. A part that serves ten customers, each time in other company, costs
+a tenth.
 """
 
 # Many locales lack some of these: the first that is offered serves.

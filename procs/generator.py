@@ -1,7 +1,8 @@
 """Fills the source with fake customers, a batch of random size at a steady rate."""
 
-import logging
 import time
+from contextlib import suppress
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -12,8 +13,6 @@ from procs.config import GeneratorConfig
 from procs.customers import Customers
 from procs.lifeline import Lifeline
 from procs.mongo import Stopped, connect, ride_out
-
-log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 1000
 """Customers in one insert: a batch of any size stays within the time-out of a call, and beats."""
@@ -30,17 +29,14 @@ def run(life: Lifeline[GeneratorConfig]) -> None:
     customers = Customers(config.locale, config.seed)
     sizes = Random(config.seed)
     inserted = 0
-    with connect(config.database, "generator") as client:
+    with connect(config.database, "generator") as client, suppress(Stopped):
         source = client[config.database.name][config.database.source]
         begun = time.monotonic()
         while not life.stopping:
             missing = sizes.randint(life.config.batch_min, life.config.batch_max)
             while missing and not life.stopping:
                 batch = customers.batch(min(missing, MOST_AT_ONCE))
-                try:
-                    ride_out(life, lambda batch=batch: insert(source, batch))
-                except Stopped:
-                    return
+                ride_out(life, partial(insert, source, batch))
                 missing -= len(batch)
                 inserted += len(batch)
                 life.beat("generating", ready=True, inserted_total=inserted)
