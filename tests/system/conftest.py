@@ -2,23 +2,37 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from procs.config import Database
+from tests.system.command_line import CommandLine
 from tests.system.daemon_process import DaemonProcess
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Callable[..., DaemonProcess]]:
-    """Start a daemon: `run("start", "sync", env={...})`."""
+def command(tmp_path: Path) -> CommandLine:
+    """The command line with no setting but a STATE_DIR of its own: MongoDB is the embedded one."""
+    return CommandLine(tmp_path, {"LOG_FORMAT": "json"})
+
+
+@pytest.fixture
+def connected(command: CommandLine, database: Database) -> CommandLine:
+    """The command line with a database of its own on the MongoDB that all tests share."""
+    return command.having(MONGO_URI=database.uri, MONGO_DB=database.name)
+
+
+@pytest.fixture
+def run() -> Iterator[Callable[..., DaemonProcess]]:
+    """Start a daemon: `run(connected, "start", "sync")`; killed when the test ends."""
     started: list[DaemonProcess] = []
 
-    def start(*arguments: str, **options: Any) -> DaemonProcess:
-        started.append(DaemonProcess(options.pop("directory", tmp_path), *arguments, **options))
+    def start(starter: CommandLine, *arguments: str, instance: str = "default") -> DaemonProcess:
+        started.append(DaemonProcess(starter, *arguments, instance=instance))
         return started[-1]
 
     yield start
@@ -44,8 +58,9 @@ def plant(tmp_path: Path) -> Iterator[Callable[..., SmallTree]]:
     def start(env: dict[str, str] | None = None, **settings: str) -> SmallTree:
         settings = {"MONGO_URI": "mongodb://127.0.0.1:1"} | settings
         (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
-        command = [sys.executable, "-m", "tests.system.small_tree", str(tmp_path)]
-        planted.append(SmallTree(tmp_path, command=command, env={"PYTHONPATH": str(ROOT)} | (env or {})))
+        cli = CommandLine(tmp_path, {"PYTHONPATH": str(ROOT)} | (env or {}))
+        small_tree = replace(cli, command=(sys.executable, "-m", "tests.system.small_tree", str(tmp_path)))
+        planted.append(SmallTree(small_tree, cli=cli))
         return planted[-1]
 
     yield start

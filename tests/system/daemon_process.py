@@ -1,69 +1,45 @@
-"""A supervisor as a subprocess, and what a test can see and do from outside."""
+"""A daemon as a subprocess, and what a test can see and do from outside."""
 
+import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tests.eventually import eventually
+from tests.system.command_line import ENDS_S, CommandLine
 
-COMMAND = [sys.executable, "-m", "supervisor"]
-EXIT_S = 30
+Record = dict[str, Any]
 
 
 class DaemonProcess:
-    """One daemon in a STATE_DIR of its own; its standard streams go into files."""
+    """One daemon; its standard streams go into files. `cli` runs the commands that ask it."""
 
     def __init__(
-        self,
-        directory: Path,
-        *arguments: str,
-        command: Iterable[str] = COMMAND,
-        env: Mapping[str, str] = {},
-        instance: str = "default",
+        self, starter: CommandLine, *arguments: str, cli: CommandLine | None = None, instance: str = "default"
     ) -> None:
-        self.directory = directory
-        self.state_dir = directory / "state"
+        self.cli = cli or starter
+        self.directory, self.state_dir = starter.directory, starter.state_dir
         self.instance = instance
-        directory.mkdir(exist_ok=True)
-        self.env = clean_environment() | {"STATE_DIR": str(self.state_dir)} | dict(env)
-        self.log = directory / f"{instance}.out"
-        self.errors = directory / f"{instance}.err"
+        self.log = starter.directory / f"{instance}.out"
+        self.errors = starter.directory / f"{instance}.err"
+        named = () if instance == "default" else ("--instance", instance)
         with self.log.open("ab") as out, self.errors.open("ab") as err:
-            self.process = subprocess.Popen(
-                [*command, *arguments],
-                cwd=directory,
-                env=self.env,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-            )
+            self.process = starter.spawn(*named, *arguments, stdout=out, stderr=err)
 
     @property
     def pid(self) -> int:
         return self.process.pid
 
-    def cli(self, *arguments: str, timeout_s: float = 60) -> "subprocess.CompletedProcess[str]":
+    def ask(self, *command: str) -> Any:
         """Run a command that asks this daemon."""
-        return subprocess.run(
-            [*COMMAND, "--instance", self.instance, *arguments],
-            cwd=self.directory,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
+        return self.cli("--instance", self.instance, *command)
 
     def status(self) -> dict[str, Any]:
         """Return what `status --json` says; empty while there is no daemon to ask."""
-        asked = self.cli("status", "--json")
-        return json.loads(asked.stdout) if asked.stdout else {}
+        asked = self.ask("status", "--json")
+        return json.loads(asked.out) if asked.out else {}
 
     def child(self, name: str) -> dict[str, Any]:
         """Return what status says of a child; empty if nothing."""
@@ -95,14 +71,29 @@ class DaemonProcess:
     def send(self, number: int) -> None:
         self.process.send_signal(number)
 
-    def wait(self, timeout_s: float = EXIT_S) -> int:
+    def wait(self, timeout_s: float = ENDS_S) -> int:
         """Return the exit code."""
         return self.process.wait(timeout_s)
 
-    def events(self, name: str) -> list[dict[str, Any]]:
+    def events(self, name: str) -> list[Record]:
         """Return the log lines with this event."""
-        lines = [json.loads(line) for line in self.log.read_text().splitlines()]
-        return [line for line in lines if line["event"] == name]
+        return [record for record in self.records() if record["event"] == name]
+
+    def records(self) -> list[Record]:
+        """Return the whole lines that were logged so far, as objects."""
+        lines = self.log.read_text().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("\n")]
+
+    def wait_for(self, event: str, timeout_s: float = 30) -> Record:
+        """Return the last record of `event`, as soon as there is one."""
+
+        def logged() -> list[Record]:
+            found = self.events(event)
+            assert found or self.process.poll() is None, f"exit code {self.process.returncode}: {self.told()}"
+            return found
+
+        found: list[Record] = eventually(logged, timeout_s, event)
+        return found[-1]
 
     def processes(self) -> dict[int, str]:
         """Return pid and title of the daemon and of all below it that live."""
@@ -118,13 +109,9 @@ class DaemonProcess:
             self.process.kill()
             self.process.wait()
         for pid in self.processes():
-            os.kill(pid, signal.SIGKILL)
-
-
-def clean_environment() -> dict[str, str]:
-    """Return our environment without settings of clientsync."""
-    ours = ("SYNC_", "FAKER_", "ANON_", "MONGO_", "LOG_", "STATE_", "RUNTIME_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.cli.assert_fit_to_be_seen(self.log.read_text() + self.told())
 
 
 def processes_of(session: int) -> dict[int, str]:

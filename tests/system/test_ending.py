@@ -28,11 +28,11 @@ def test_a_signal_stops_the_daemon_stage_by_stage(tree: SmallTree, number: int) 
 
 
 def test_the_command_stop_waits_until_the_daemon_is_gone(tree: SmallTree) -> None:
-    stopped = tree.cli("stop")
+    stopped = tree.ask("stop")
 
-    assert (stopped.returncode, stopped.stdout) == (0, f"stopped (pid {tree.pid})\n")
+    assert (stopped.code, stopped.out) == (0, f"stopped (pid {tree.pid})\n")
     assert nothing_left(tree)
-    assert tree.cli("stop").returncode == 3
+    assert tree.ask("stop").code == 3
     assert tree.wait() == 0
 
 
@@ -53,7 +53,7 @@ def test_a_stop_while_a_child_is_stopped_ends_at_the_deadline(plant: Callable[..
     tree = plant(STOP_TIMEOUT_MS="700")
     os.kill(tree.healthy()["children"][0]["pid"], signal.SIGSTOP)
 
-    assert tree.cli("stop").returncode == 0
+    assert tree.ask("stop").code == 0
 
     assert tree.wait() == 0
     assert nothing_left(tree)
@@ -109,7 +109,7 @@ def test_a_killed_supervisor_can_be_started_again_over_its_stale_socket(
     tree.send(signal.SIGKILL)
     tree.wait()
     assert (tree.state_dir / "default.sock").exists()
-    assert tree.cli("status").returncode == 3
+    assert tree.ask("status").code == 3
 
     again = plant()
 
