@@ -6,10 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pymongo import MongoClient
+from pymongo.collection import Collection
 
 from procs.config import Database
 from tests.system.command_line import CommandLine
 from tests.system.daemon_process import DaemonProcess
+from tests.system.twins import Customer
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,6 +27,18 @@ def command(tmp_path: Path) -> CommandLine:
 def connected(command: CommandLine, database: Database) -> CommandLine:
     """The command line with a database of its own on the MongoDB that all tests share."""
     return command.having(MONGO_URI=database.uri, MONGO_DB=database.name)
+
+
+@pytest.fixture
+def source(client: MongoClient[Customer], database: Database) -> "Collection[Customer]":
+    """The customers of the database of `connected`."""
+    return client[database.name][database.source]
+
+
+@pytest.fixture
+def mirror(client: MongoClient[Customer], database: Database) -> "Collection[Customer]":
+    """Their images."""
+    return client[database.name][database.mirror]
 
 
 @pytest.fixture
