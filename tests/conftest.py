@@ -35,6 +35,8 @@ def database(mongod: str, client: MongoClient[dict[str, Any]]) -> Iterator[Datab
     """A database that no other test uses; dropped afterwards."""
     name = f"test_{uuid4().hex[:12]}"
     yield Database(uri=mongod, name=name, source="customers", mirror="customers_anonymised")
+    # A killed process leaves its transaction open: for a minute it would keep the drop waiting.
+    client.admin.command("killAllSessions", [])
     client.drop_database(name)
 
 
