@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def command(tmp_path: Path) -> CommandLine:
     """The command line with no setting but a STATE_DIR of its own: MongoDB is the embedded one."""
-    return CommandLine(tmp_path, {"LOG_FORMAT": "json"})
+    return CommandLine(tmp_path)
 
 
 @pytest.fixture

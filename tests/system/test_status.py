@@ -1,0 +1,118 @@
+"""What `status` and the log tell, and to whom."""
+
+import json
+import stat
+from collections.abc import Callable
+from datetime import datetime
+
+from pymongo.collection import Collection
+
+from tests.eventually import eventually
+from tests.system.command_line import CommandLine
+from tests.system.daemon_process import DaemonProcess
+from tests.system.twins import Customer, customer
+
+Customers = Collection[Customer]
+Run = Callable[..., DaemonProcess]
+
+
+def test_json_has_what_the_contract_promises(connected: CommandLine, run: Run) -> None:
+    daemon = run(connected, "start")
+    status = daemon.healthy()
+
+    assert status["version"] == 1
+    assert status["instance"] == "default"
+    assert status["pid"] == daemon.pid
+    assert status["mongo_uri"] == connected.settings["MONGO_URI"]
+    for child in status["children"]:
+        assert {"name", "pid", "state", "restarts", "uptime_s"} <= child.keys()
+        assert child["state"] == "running"
+    assert {"phase", "pending", "lag_ms", "mirrored_total"} <= status["sync"].keys()
+    assert status["sync"]["phase"] == "live"
+
+
+def test_exit_codes_tell_healthy_not_yet_and_not_running(connected: CommandLine, run: Run) -> None:
+    assert connected("status").code == 3
+
+    waiting = run(connected.having(MONGO_URI="mongodb://127.0.0.1:1"), "start", "sync")
+    eventually(lambda: waiting.status().get("reason") == "MongoDB cannot be reached")
+    assert connected("status").code == 1
+    assert connected("stop").code == 0
+
+    run(connected, "start", "sync").healthy()
+    assert connected("status").code == 0
+
+
+def test_a_daemon_that_still_starts_is_not_healthy(
+    connected: CommandLine, source: Customers, run: Run
+) -> None:
+    source.insert_many([customer(each) for each in range(5_000)])
+
+    daemon = run(connected.having(SYNC_BATCH_SIZE="10"), "start", "sync")
+
+    status = eventually(daemon.status)
+    assert not status["healthy"]
+    assert "starting" in status["reason"] or "not up to date yet" in status["reason"]
+    daemon.healthy()
+
+
+def test_people_get_a_table_of_plain_text_where_it_is_piped(connected: CommandLine, run: Run) -> None:
+    daemon = run(connected, "start", "sync")
+    daemon.healthy()
+    pids = daemon.pids()
+
+    shown = daemon.ask("status").out.splitlines()
+
+    assert shown[0] == f"default (pid {daemon.pid}): healthy"
+    assert shown[1] == f"MongoDB  {connected.settings['MONGO_URI']}"
+    assert shown[2].startswith("mirror   live: 0 pending, ")
+    assert "\x1b" not in "".join(shown)
+    rows = {line.split()[0]: line.split() for line in shown[4:]}
+    assert {name: int(row[2]) for name, row in rows.items()} == pids
+
+
+def test_the_control_socket_and_the_files_are_the_owners_alone(connected: CommandLine, run: Run) -> None:
+    daemon = run(connected, "start", "sync")
+    daemon.healthy()
+
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in connected.state_dir.iterdir()}
+
+    assert stat.S_IMODE(connected.state_dir.stat().st_mode) == 0o700
+    assert modes["default.sock"] == 0o600
+    assert set(modes.values()) == {0o600}
+
+
+def test_each_log_line_is_one_json_object_with_the_fixed_fields(connected: CommandLine, run: Run) -> None:
+    daemon = run(connected, "start")
+    daemon.healthy()
+    daemon.ask("stop")
+
+    lines = daemon.log.read_text().splitlines()
+
+    for line in lines:
+        record = json.loads(line)
+        assert list(record)[:7] == ["time", "level", "name", "process", "instance", "event", "message"]
+        assert datetime.fromisoformat(record["time"]).tzinfo is not None
+        assert record["event"], record
+    processes = {json.loads(line)["process"] for line in lines}
+    assert {"supervisor", "listener", "scanner"} <= processes
+
+
+def test_r6_no_output_at_debug_shows_a_customer(
+    connected: CommandLine, source: Customers, mirror: Customers, run: Run
+) -> None:
+    canary = "Zqxcanary"
+    source.insert_many([customer(each, canary) for each in range(20)])
+    daemon = run(connected, "start", "sync", "--dev")
+    eventually(lambda: mirror.count_documents({}) == 20)
+    source.update_many({}, {"$set": {"lastName": canary}})
+    source.insert_one(customer("twin", canary))
+    eventually(lambda: mirror.find_one({"_id": "twin"}))
+
+    told = daemon.ask("status", "--json").out + daemon.ask("verify").out
+    assert daemon.ask("stop").code == 0
+
+    states = json.dumps(list(source.database["clientsync_state"].find()), default=str)
+    images = json.dumps(list(mirror.find()), default=str)
+    written = "".join(path.read_text() for path in connected.directory.rglob("*") if path.is_file())
+    assert canary.lower() not in (told + states + images + written).lower()
