@@ -46,9 +46,9 @@ def test_exit_codes_tell_healthy_not_yet_and_not_running(connected: CommandLine,
 def test_a_daemon_that_still_starts_is_not_healthy(
     connected: CommandLine, source: Customers, run: Run
 ) -> None:
-    source.insert_many([customer(each) for each in range(5_000)])
+    source.insert_many([customer(each) for each in range(3_000)])
 
-    daemon = run(connected.having(SYNC_BATCH_SIZE="10"), "start", "sync")
+    daemon = run(connected.having(SYNC_BATCH_SIZE="1"), "start", "sync")
 
     status = eventually(daemon.status)
     assert not status["healthy"]
