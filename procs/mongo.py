@@ -28,6 +28,9 @@ SELECT_SERVER_MS = 2_000
 
 RETRY_EVERY_S = 0.25
 
+WAITING = "waiting"
+"""The phase of a child that cannot reach MongoDB."""
+
 # https://github.com/mongodb/mongo/blob/r6.0.5/src/mongo/base/error_codes.yml
 NOT_REPLICA_SET = {20, 40573}
 AUTHENTICATION_FAILED, UNAUTHORIZED = 18, 13
@@ -118,7 +121,7 @@ class Stopped(Exception):
 
 
 def ride_out(life: Lifeline[Any], action: Callable[[], T]) -> T:
-    """Run `action` until MongoDB lets it through, in phase "waiting" meanwhile.
+    """Run `action` until MongoDB lets it through, in phase WAITING meanwhile.
 
     `action` must be safe to repeat. Raises PermanentError, Stopped, or whatever else `action` raises.
     """
@@ -133,13 +136,13 @@ def ride_out(life: Lifeline[Any], action: Callable[[], T]) -> T:
                 log.debug(
                     "MongoDB is unavailable: %s", describe(error), extra={"event": "mongodb_unavailable"}
                 )
-                life.beat("waiting")
+                life.beat(WAITING)
             elif not is_transient(error):
                 raise
             life.wait(RETRY_EVERY_S)
             if life.stopping:
                 raise Stopped from None
         else:
-            if life.phase != phase:
+            if life.phase == WAITING:
                 life.beat(phase)
             return result

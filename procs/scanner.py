@@ -32,7 +32,7 @@ def run(life: Lifeline[SyncConfig], inserted: "Connection[Any, Any]") -> None:
         scanner = Scanner(life, mirror, walks, Inbox(inserted), anonymiser.fingerprint)
         try:
             ride_out(life, mirror.prepare)
-            life.beat("live", ready=True)
+            life.beat(ready=True)  # what it is doing shows once the listener has said what to scan
             while not (life.stopping and scanner.inbox.empty):
                 scanner.round()
         except Stopped:
@@ -92,7 +92,9 @@ class Scanner:
     def _begin(self, kind: ScanKind | None) -> None:
         """Start a new walk, or (None) find the one that was interrupted."""
         walk = self._walks.load(self._policy) if kind is None else begin(self._mirror, kind, self._policy)
-        if walk is not None:
+        if walk is None:
+            self._life.beat("live")
+        else:
             self._walks.save(walk)  # before the acknowledgement: the checkpoint rests on it
             self._walker = Walker(self._mirror, self._walks, walk)
             self._life.beat(walk.scan)

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterable
 
+from procs.mongo import WAITING
 from supervisor.state import ChildState, State
-
-WAITING = "waiting"
-"""The phase of a child that cannot reach MongoDB."""
 
 SYNC_CHILDREN = ("listener", "scanner", "writer", "reindexer")
 

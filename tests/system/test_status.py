@@ -10,7 +10,7 @@ from pymongo.collection import Collection
 from tests.eventually import eventually
 from tests.system.command_line import CommandLine
 from tests.system.daemon_process import DaemonProcess
-from tests.system.twins import Customer, customer
+from tests.system.twins import Customer, are_twins, customer
 
 Customers = Collection[Customer]
 Run = Callable[..., DaemonProcess]
@@ -43,17 +43,18 @@ def test_exit_codes_tell_healthy_not_yet_and_not_running(connected: CommandLine,
     assert connected("status").code == 0
 
 
-def test_a_daemon_that_still_starts_is_not_healthy(
-    connected: CommandLine, source: Customers, run: Run
+def test_it_is_healthy_once_all_that_was_there_is_mirrored_and_not_before(
+    connected: CommandLine, source: Customers, mirror: Customers, run: Run
 ) -> None:
     source.insert_many([customer(each) for each in range(3_000)])
 
-    daemon = run(connected.having(SYNC_BATCH_SIZE="1"), "start", "sync")
+    daemon = run(connected.having(SYNC_BATCH_SIZE="5"), "start", "sync")
 
     status = eventually(daemon.status)
     assert not status["healthy"]
     assert "starting" in status["reason"] or "not up to date yet" in status["reason"]
     daemon.healthy()
+    assert are_twins(source, mirror)
 
 
 def test_people_get_a_table_of_plain_text_where_it_is_piped(connected: CommandLine, run: Run) -> None:
