@@ -19,6 +19,7 @@ setup: $(STAMP) ## make the virtual environment and install everything into it
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "installing into $(VENV), once ..." >&2
 ifdef UV
 	@uv venv --quiet --allow-existing --python "$(PYTHON)" "$(VENV)"
 	@uv pip install --quiet --python "$(BIN)/python" --editable '.[embedded]' --group dev
