@@ -15,32 +15,31 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pymongo
-from bson.raw_bson import RawBSONDocument
-from pymongo import DeleteMany, InsertOne, MongoClient, ReadPreference, ReplaceOne, UpdateMany, UpdateOne
-from pymongo.errors import BulkWriteError, CollectionInvalid, DocumentTooLarge, OperationFailure
+from pymongo import DeleteMany, MongoClient, ReadPreference
+from pymongo.errors import BulkWriteError, CollectionInvalid, DocumentTooLarge, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from procs import state
+from procs import state, writes
 from procs.config import Database
 from procs.fence import Registration
 from procs.messages import Id
 from procs.mongo import is_transient
 from procs.pair import Documents, Pair
-from procs.selection import Range, any_of, exactly
+from procs.selection import Range, any_of
 from procs.unmirrorable import Unmirrorable
+from procs.writes import MAX_DOCUMENT, Write
 
 SNAPSHOT = ReadConcern("snapshot")
 MAJORITY = WriteConcern("majority")
 
-MAX_DOCUMENT = 16 * 1024 * 1024
-"""https://www.mongodb.com/docs/manual/reference/limits/#mongodb-limit-BSON-Document-Size"""
+# https://github.com/mongodb/mongo/blob/r6.0.5/src/mongo/base/error_codes.yml
+TOO_LARGE, VALIDATION_FAILED, UNAUTHORIZED = 10334, 121, 13
 
-TOO_LARGE = 10334  # BSONObjectTooLarge
-UNAUTHORIZED = 13
+MOST = 100_000
+"""More customers than any setting allows in one transaction."""
 
 T = TypeVar("T")
-Write = InsertOne[Any] | ReplaceOne[Any] | UpdateOne | UpdateMany | DeleteMany
 
 
 class SourceMissing(Exception):
@@ -80,7 +79,8 @@ class Mirror:
     """Source and mirror of one database, seen through the session of one process.
 
     `anonymise` turns the BSON of a customer into that of its image. With `keep`, a source that does not exist
-    empties nothing: the copy raises SourceMissing.
+    empties nothing: the copy raises SourceMissing. `beat` is called after each transaction: one copy of many
+    large customers takes many of them.
     """
 
     def __init__(
@@ -90,6 +90,7 @@ class Mirror:
         anonymise: Callable[[bytes], bytes],
         *,
         keep: bool,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self.pair = Pair(client, database)
         self._timeout_s = database.timeout_ms / 1000
@@ -98,7 +99,9 @@ class Mirror:
         self._unmirrorable = Unmirrorable(client, database)
         self._anonymise = anonymise
         self._keep = keep
+        self._beat = beat
         self._validated = False
+        self._most = MOST
 
     def prepare(self) -> None:
         """Create the mirror if it is missing, with the collation of the source, which orders the `_id`s."""
@@ -110,9 +113,13 @@ class Mirror:
         except (CollectionInvalid, OperationFailure) as error:
             if not isinstance(error, CollectionInvalid) and error.code != 48:  # NamespaceExists
                 raise
+        self._look_for_validator()
+
+    def _look_for_validator(self) -> bool:
         # A touch adds a field for a moment; a validator that forbids it is passed by, and only then,
         # for that takes a right of its own (bypassDocumentValidation).
         self._validated = "validator" in (self.pair.options(self.pair.mirror) or {})
+        return self._validated
 
     def close(self) -> None:
         """Give the session back."""
@@ -120,19 +127,24 @@ class Mirror:
 
     def copy_ids(self, ids: Iterable[Id]) -> Copied:
         """Make the mirror of exactly these customers equal to the source, and touch those that are."""
-        return self._copy_each(list(dict.fromkeys(ids)))
+        copied = self._copy_each(list(dict.fromkeys(ids)))
+        self._most = min(MOST, self._most * 2)
+        return copied
 
     def copy_range(self, span: Range, limit: int) -> tuple[Copied, Range | None]:
         """Make the first part of `span` equal: at most `limit` documents of source and mirror each.
 
         Returns what was done and the rest of `span` (None: nothing is left of it).
         """
+        limit = min(limit, self._most)
         try:
-            return self._transact(lambda: self._copy_chunk(span, limit))
+            copied, rest = self._transact(lambda: self._copy_chunk(span, limit), limit)
         except (BulkWriteError, DocumentTooLarge) as error:
             _refusal(error)
-        ids, rest = self._transact(lambda: self._ids_of_chunk(span, limit))
-        return self._copy_each(ids), rest
+            ids, rest = self._transact(lambda: self._ids_of_chunk(span, limit), limit)
+            copied = self._copy_each(ids)
+        self._most = min(MOST, self._most * 2)
+        return copied, rest
 
     def retry_unmirrorable(self) -> None:
         """Try the customers again that the mirror refused earlier."""
@@ -145,13 +157,17 @@ class Mirror:
             return Copied()
         refusal = TOO_LARGE
         try:
-            copied = self._transact(lambda: self._copy_named(ids))
+            copied = (
+                self._transact(lambda: self._copy_named(ids), len(ids)) if len(ids) <= self._most else None
+            )
             if copied is not None:
                 return copied
         except (BulkWriteError, DocumentTooLarge) as error:
             refusal = _refusal(error)
+        if refusal == VALIDATION_FAILED and not self._validated and self._look_for_validator():
+            return self._copy_each(ids)  # it is new, and may have refused nothing but the touch
         if len(ids) == 1:
-            return self._transact(lambda: self._set_aside(ids[0], refusal))
+            return self._transact(lambda: self._set_aside(ids[0], refusal), 1)
         middle = len(ids) // 2
         return self._copy_each(ids[:middle]) + self._copy_each(ids[middle:])
 
@@ -180,16 +196,17 @@ class Mirror:
         deleted = [id_ for id_ in mirror if id_ not in images]
         inserted = [id_ for id_ in images if id_ not in mirror]
         replaced = [id_ for id_, image in images.items() if id_ in mirror and mirror[id_] != image]
-        writes: list[Write] = []
+        bulk: list[Write] = []
         if deleted:  # first, for 1 and 1.0 are one `_id` to the server and two ids to us
-            writes.append(DeleteMany(any_of(deleted)))
-        writes += [InsertOne(RawBSONDocument(images[id_])) for id_ in inserted]
-        writes += [ReplaceOne(exactly(id_), RawBSONDocument(images[id_])) for id_ in replaced]
-        if writes:
-            self.pair.mirror.bulk_write(writes, session=self._session)
+            bulk.append(DeleteMany(any_of(deleted)))
+        for id_ in inserted:
+            bulk += writes.insert(id_, images[id_])
+        bulk += [writes.replace(id_, images[id_]) for id_ in replaced]
+        if bulk:
+            self.pair.mirror.bulk_write(bulk, session=self._session)
         written = {*deleted, *inserted, *replaced}
         self._touch([id_ for id_ in touch if id_ not in written], images)
-        self._unmirrorable.forget(images, self._session)
+        self._unmirrorable.forget({*images, *touch}, self._session)
         return Copied(
             scanned=len(source),
             inserted=len(inserted),
@@ -199,23 +216,12 @@ class Mirror:
         )
 
     def _touch(self, ids: Sequence[Id], images: Documents) -> None:
-        """Write these images, and the absence of those that are not there, without changing them."""
-        if not ids:
-            return
-        name = _unused_name(images.values())
-        absent = [id_ for id_ in ids if id_ not in images]
-        # An absent customer may still be found under an `_id` of equal value (1 and 1.0): then nothing is
-        # inserted, the delete passes it by and the last update restores it.
-        writes: list[Write] = [UpdateMany(any_of(ids), {"$set": {name: 1}})]
-        for id_ in absent:
-            marks = {"$set": {name: 1}, "$setOnInsert": {name + "_absent": 1}}
-            writes.append(UpdateOne(exactly(id_), marks, upsert=True))
-        if absent:
-            writes.append(DeleteMany(any_of(absent, having=name + "_absent")))
-        writes.append(UpdateMany(any_of(ids), {"$unset": {name: ""}}))
-        self.pair.mirror.bulk_write(
-            writes, session=self._session, bypass_document_validation=self._validated or None
-        )
+        if ids:
+            self.pair.mirror.bulk_write(
+                writes.touch(ids, images),
+                session=self._session,
+                bypass_document_validation=self._validated or None,
+            )
 
     def _set_aside(self, id_: Id, code: int) -> Copied:
         """Take a customer that cannot be mirrored out of the mirror, and remember its id."""
@@ -227,25 +233,28 @@ class Mirror:
         self._unmirrorable.remember(id_, code, self._session)
         return Copied(scanned=1, deleted=len(mirror))
 
-    def _transact(self, body: Callable[[], T]) -> T:
-        """Run `body` in a snapshot transaction, again after each conflict, for one time-out at most."""
+    def _transact(self, body: Callable[[], T], size: int) -> T:
+        """Run `body` in a snapshot transaction, again after each conflict, for one time-out at most.
+
+        What copies up to `size` customers and does not get through in that time (a slow network, a customer
+        that changes all the time) is tried with fewer, and the next copy with more again.
+        """
         self._registration.ensure(self._session, time.monotonic())
-        with pymongo.timeout(self._timeout_s):
-            return self._session.with_transaction(
-                lambda _: body(), SNAPSHOT, MAJORITY, ReadPreference.PRIMARY
-            )
+        try:
+            with pymongo.timeout(self._timeout_s):
+                result = self._session.with_transaction(
+                    lambda _: body(), SNAPSHOT, MAJORITY, ReadPreference.PRIMARY
+                )
+        except PyMongoError as error:
+            if error.timeout:
+                self._most = max(1, size // 8)
+            raise
+        self._beat()
+        return result
 
     def _guard_missing_source(self, source: Documents, mirror: Documents) -> None:
         if self._keep and mirror and not source and self.pair.options(self.pair.source) is None:
             raise SourceMissing
-
-
-def _unused_name(documents: Iterable[bytes]) -> str:
-    """Return a field name that none of `documents` has at any level."""
-    name = "_clientsync_touch"
-    while any(name.encode() in document for document in documents):
-        name += "_"
-    return name
 
 
 def _refusal(error: BulkWriteError | DocumentTooLarge) -> int:

@@ -20,7 +20,7 @@ def run(life: Lifeline[SyncConfig]) -> None:
     config = life.config
     with connect(config.database, "reindexer") as client:
         anonymiser = Anonymiser(config.policy)
-        mirror = Mirror(client, config.database, anonymiser, keep=config.on_drop == "keep")
+        mirror = Mirror(client, config.database, anonymiser, keep=config.on_drop == "keep", beat=life.beat)
         walks = Walks(client, config.database, run=f"{config.instance}@{config.node}")
         try:
             ride_out(life, lambda: preflight.require(client, config.database))

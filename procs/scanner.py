@@ -27,7 +27,7 @@ def run(life: Lifeline[SyncConfig], inserted: "Connection[Any, Any]") -> None:
     config = life.config
     with connect(config.database, "scanner") as client:
         anonymiser = Anonymiser(config.policy)
-        mirror = Mirror(client, config.database, anonymiser, keep=config.on_drop == "keep")
+        mirror = Mirror(client, config.database, anonymiser, keep=config.on_drop == "keep", beat=life.beat)
         walks = Walks(client, config.database)
         scanner = Scanner(life, mirror, walks, Inbox(inserted), anonymiser.fingerprint)
         try:

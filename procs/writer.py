@@ -20,7 +20,8 @@ def run(life: Lifeline[SyncConfig], changed: "Connection[Any, Any]") -> None:
     inbox = Inbox(changed)
     total = Copied()
     with connect(config.database, "writer") as client:
-        mirror = Mirror(client, config.database, Anonymiser(config.policy), keep=config.on_drop == "keep")
+        anonymiser = Anonymiser(config.policy)
+        mirror = Mirror(client, config.database, anonymiser, keep=config.on_drop == "keep", beat=life.beat)
         try:
             ride_out(life, mirror.prepare)
             life.beat("live", ready=True)

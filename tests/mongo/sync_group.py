@@ -12,6 +12,7 @@ from procs.lifeline import Lifeline
 from procs.messages import Beat, Stop
 
 CONTEXT = get_context("fork")
+POLICY = Policy(fields=("firstName", "email"))
 
 
 def sync_config(database: Database, **changes: Any) -> SyncConfig:
@@ -19,7 +20,7 @@ def sync_config(database: Database, **changes: Any) -> SyncConfig:
         "database": database,
         "instance": "test",
         "node": "here",
-        "policy": Policy(fields=("firstName", "email")),
+        "policy": POLICY,
         "on_drop": "keep",
         "lease_ms": 3000,
         "batch_size": 100,

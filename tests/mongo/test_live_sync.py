@@ -6,47 +6,13 @@ from typing import Any
 import pytest
 from bson import ObjectId
 from pymongo import MongoClient
-from pymongo.collection import Collection
 
-from procs import state
-from procs.anonymise import Anonymiser
 from procs.config import Database, Policy
-from procs.mongo import RAW
 from tests.eventually import eventually
+from tests.mongo.customers import Customers, customer
 from tests.mongo.sync_group import SyncGroup, sync_config
 
-Customers = Collection[Any]
 Converged = Callable[[], bool]
-
-
-def customer(id_: Any, name: str = "John") -> dict[str, Any]:
-    return {"_id": id_, "firstName": name, "email": f"{name}@example.com", "n": 1}
-
-
-@pytest.fixture
-def source(client: MongoClient[Any], database: Database) -> Customers:
-    return client[database.name][database.source]
-
-
-@pytest.fixture
-def target(client: MongoClient[Any], database: Database) -> Customers:
-    return client[database.name][database.mirror]
-
-
-@pytest.fixture
-def states(client: MongoClient[Any], database: Database) -> Customers:
-    return client[database.name][state.NAME]
-
-
-@pytest.fixture
-def converged(source: Customers, target: Customers) -> Converged:
-    anonymise = Anonymiser(Policy(fields=("firstName", "email")))
-
-    def equal() -> bool:
-        wanted = [anonymise(found.raw) for found in source.with_options(RAW).find(sort=[("_id", 1)])]
-        return wanted == [found.raw for found in target.with_options(RAW).find(sort=[("_id", 1)])]
-
-    return equal
 
 
 def test_a_first_start_mirrors_what_is_there_and_removes_what_is_not(

@@ -1,63 +1,16 @@
 """The two primitives of R1 against a real mongod."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from bson import encode
 from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
-from pymongo.collection import Collection
 
 from procs.anonymise import Anonymiser
 from procs.config import Database, Policy
-from procs.messages import Id
 from procs.mirror import Copied, Mirror, SourceMissing
-from procs.mongo import RAW
-from procs.rawbson import value
-from procs.selection import Range
-
-Customers = Collection[Any]
-EVERYTHING = Range(None, None)
-
-
-@pytest.fixture
-def anonymise() -> Anonymiser:
-    return Anonymiser(Policy(fields=("firstName", "email")))
-
-
-@pytest.fixture
-def mirror(client: MongoClient[Any], database: Database, anonymise: Anonymiser) -> Iterator[Mirror]:
-    opened = Mirror(client, database, anonymise, keep=True)
-    opened.prepare()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def source(client: MongoClient[Any], database: Database) -> Customers:
-    return client[database.name].get_collection(database.source, codec_options=RAW)
-
-
-@pytest.fixture
-def target(client: MongoClient[Any], database: Database) -> Customers:
-    return client[database.name].get_collection(database.mirror, codec_options=RAW)
-
-
-def customer(id_: Any, name: str = "John") -> dict[str, Any]:
-    return {"_id": id_, "firstName": name, "email": f"{name}@example.com", "n": 1}
-
-
-def ids(*objects: Any) -> list[Id]:
-    return [value(each) for each in objects]
-
-
-def bytes_by_id(collection: Customers) -> dict[bytes, bytes]:
-    return {bytes(encode({"": found["_id"]})): bytes(found.raw) for found in collection.find()}
-
-
-def images(source: Customers, anonymise: Anonymiser) -> dict[bytes, bytes]:
-    return {key: anonymise(document) for key, document in bytes_by_id(source).items()}
+from tests.mongo.customers import EVERYTHING, Customers, bytes_by_id, customer, ids, images, walk
 
 
 def test_copying_ids_inserts_replaces_and_deletes(
@@ -152,15 +105,6 @@ def test_copying_a_range_repairs_everything_in_it_and_writes_only_differences(
 
     assert (copied, rest) == (Copied(scanned=10, inserted=1, replaced=1, deleted=1, unchanged=8), None)
     assert bytes_by_id(target) == images(source, anonymise)
-
-
-def walk(mirror: Mirror, limit: int) -> tuple[Copied, int]:
-    rest: Range | None = EVERYTHING
-    total, chunks = Copied(), 0
-    while rest is not None:
-        copied, rest = mirror.copy_range(rest, limit)
-        total, chunks = total + copied, chunks + 1
-    return total, chunks
 
 
 @pytest.mark.parametrize("limit", [1, 3, 7, 100])

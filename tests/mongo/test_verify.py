@@ -5,31 +5,19 @@ from typing import Any
 
 import pytest
 from pymongo import MongoClient
-from pymongo.collection import Collection
 
 from procs import state, verify
 from procs.config import Database
 from procs.verify import Verdict
 from tests.eventually import eventually
+from tests.mongo.customers import Customers
 from tests.mongo.sync_group import SyncGroup, sync_config
-
-Customers = Collection[Any]
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify, "SETTLED_S", 0.5)
     monkeypatch.setattr(verify, "LOOK_AGAIN_S", 0.05)
-
-
-@pytest.fixture
-def source(client: MongoClient[Any], database: Database) -> Customers:
-    return client[database.name][database.source]
-
-
-@pytest.fixture
-def target(client: MongoClient[Any], database: Database) -> Customers:
-    return client[database.name][database.mirror]
 
 
 def judge(client: MongoClient[Any], database: Database, **changes: Any) -> Verdict:
