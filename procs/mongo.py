@@ -2,8 +2,10 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
+import pymongo
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
@@ -11,6 +13,7 @@ from pymongo.errors import (
     AutoReconnect,
     ConfigurationError,
     ConnectionFailure,
+    NetworkTimeout,
     OperationFailure,
     PyMongoError,
 )
@@ -126,10 +129,14 @@ def ride_out(life: Lifeline[Any], action: Callable[[], T]) -> T:
     `action` must be safe to repeat. Raises PermanentError, Stopped, or whatever else `action` raises.
     """
     phase = life.phase
+    # timeoutMS bounds a look for a primary too: while none is in sight, a try is cut shorter.
+    looking = phase == "starting"
     while True:
         try:
-            result = action()
+            with pymongo.timeout(SELECT_SERVER_MS / 1000) if looking else nullcontext():
+                result = action()
         except PyMongoError as error:
+            looking = isinstance(error, AutoReconnect) and not isinstance(error, NetworkTimeout)
             if told := permanent(error):
                 raise told from None
             if is_unavailable(error):
