@@ -27,6 +27,8 @@ class Herald:
     def tell(self, state: State, phase: str | None, mongo_uri: str, now: float) -> None:
         """Tell what is new. `mongo_uri` is without its password."""
         self._tell_outage(state, mongo_uri)
+        # First of all: whoever waits for the start looks at it next.
+        self._notifier.status(self._status(state, phase, mongo_uri))
         if state.stop is not None:
             if not self._was_stopping:
                 self._was_stopping = True
@@ -34,7 +36,6 @@ class Herald:
                 self._notifier.extend(state.limits.stop_s + STOP_MARGIN_S)
         elif not self._was_ready:
             self._tell_start(state, now)
-        self._notifier.status(self._status(state, phase, mongo_uri))
         self._notifier.watchdog()
 
     def reload_begins(self) -> None:

@@ -3,9 +3,12 @@
 import os
 import socket
 import time
+from collections import deque
 from collections.abc import MutableMapping
-from contextlib import suppress
 from typing import Self
+
+UNSENT_MAX = 100
+"""Kept until the next round: without its READY a start, or a reload, would never be over."""
 
 
 class Notifier:
@@ -20,6 +23,7 @@ class Notifier:
             self._socket.setblocking(False)
         self.watchdog_s = watchdog_s
         self._status = ""
+        self._unsent: deque[bytes] = deque(maxlen=UNSENT_MAX)
 
     @classmethod
     def from_environ(cls, environ: MutableMapping[str, str]) -> Self:
@@ -44,7 +48,8 @@ class Notifier:
 
     def watchdog(self) -> None:
         """A round of the loop was completed."""
-        if self.watchdog_s:
+        self._flush()
+        if self.watchdog_s and not self._unsent:
             self._send("WATCHDOG=1")
 
     def extend(self, seconds: float) -> None:
@@ -63,6 +68,16 @@ class Notifier:
             self._socket.close()
 
     def _send(self, *fields: str) -> None:
-        if self._socket and self._address:
-            with suppress(OSError):
-                self._socket.sendto("\n".join(fields).encode(errors="replace"), self._address)
+        self._unsent.append("\n".join(fields).encode(errors="replace"))
+        self._flush()
+
+    def _flush(self) -> None:
+        """Send all that is unsent, or as much as the queue takes: often ten datagrams, of all services."""
+        try:
+            while self._unsent and self._socket and self._address:
+                self._socket.sendto(self._unsent[0], self._address)
+                self._unsent.popleft()
+        except BlockingIOError:
+            return
+        except OSError:
+            self._unsent.clear()

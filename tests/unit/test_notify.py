@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,24 @@ def test_nobody_listening_and_a_full_queue_stop_nobody(tmp_path: Path, systemd: 
             notifier.ready()
         notifier.close()
     Notifier(None).ready()
+
+
+def test_what_a_full_queue_did_not_take_is_sent_later_and_in_order(
+    systemd: socket.socket, notifier: Notifier
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.setblocking(False)
+        before = 0
+        with suppress(BlockingIOError):
+            while True:
+                before += len(b"x") == other.sendto(b"x", systemd.getsockname())
+    notifier.ready()
+    notifier.status("at work")
+    assert [systemd.recv(4096) for _ in range(before)] == [b"x"] * before
+
+    notifier.watchdog()
+
+    assert [systemd.recv(4096) for _ in range(2)] == [b"READY=1", b"STATUS=at work"]
 
 
 def test_what_systemd_set_is_taken_out_of_the_environment_so_that_no_child_speaks_for_us() -> None:
