@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup run test lint format types bench build clean
+.PHONY: help setup run test chaos lint format types bench build clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '%-8s %s\n' "$$name" "$$text"; done
@@ -38,6 +38,9 @@ test: $(STAMP) ## the whole suite, against a real mongod
 	@"$(BIN)/coverage" erase
 	@"$(BIN)/coverage" run -m pytest $(ARGS)
 	@"$(BIN)/coverage" combine --quiet && "$(BIN)/coverage" report --skip-covered --skip-empty
+
+chaos: $(STAMP) ## kill -9 whatever runs, for SECONDS=60 from SEED=... on
+	@"$(BIN)/python" -m tests.chaos
 
 lint: $(STAMP) ## find mistakes and unformatted code
 	@"$(BIN)/ruff" check
