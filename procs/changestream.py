@@ -25,6 +25,12 @@ AWAIT_MS = 500
 
 BATCH_SIZE = 1000
 
+PATIENCE_S = 600.0
+"""Bound of one reading. The server answers only when it has found events or has come to the end: from a
+position far back that takes 3 s a million operations on *other* collections. A dead connection is noticed
+by the driver's monitor, within seconds.
+"""
+
 PIPELINE_TAIL = [{"$project": {"operationType": 1, "documentKey": 1}}]
 
 # https://github.com/mongodb/mongo/blob/r6.0.5/src/mongo/base/error_codes.yml
@@ -46,13 +52,14 @@ class HistoryLost(Exception):
 class Batch:
     """Ids by what happened to them, and the position behind all of them.
 
-    `invalidated`: the source was dropped or renamed, and the stream ends here.
+    `invalidated`: the source was dropped or renamed, and the stream ends here. `full`: more may be waiting.
     """
 
     inserted: tuple[Id, ...]
     changed: tuple[Id, ...]
     position: Position
     invalidated: bool
+    full: bool = False
 
 
 class ChangeStream:
@@ -84,12 +91,12 @@ class ChangeStream:
                 raise HistoryLost(error.code) from None
             raise
         self._cursor = reply["cursor"]["id"]
-        self.position = Position(_plain(reply["cursor"]["postBatchResumeToken"]))
+        self.position = position or Position(_plain(reply["cursor"]["postBatchResumeToken"]))
 
     def next_batch(self, await_ms: int = AWAIT_MS) -> Batch:
         """Return what has happened since; waits `await_ms` at most for a first event. Raises HistoryLost."""
         try:
-            # The client's time-out would replace the waiting time: its socket time-out bounds this call.
+            # The client's time-out would replace the waiting time; PATIENCE_S is the socket's.
             with pymongo.timeout(0):
                 reply = self._command(
                     {
@@ -126,8 +133,11 @@ class ChangeStream:
                 case "invalidate":
                     position = Position(_plain(event["_id"]), start_after=True)
                     return Batch(tuple(inserted), tuple(changed), position, invalidated=True)
-        self.position = Position(_plain(cursor["postBatchResumeToken"]))
-        return Batch(tuple(inserted), tuple(changed), self.position, invalidated=False)
+        token = _plain(cursor["postBatchResumeToken"])
+        if token != self.position.token:  # the position may be that of an invalidate event still
+            self.position = Position(token)
+        full = len(cursor["nextBatch"]) >= BATCH_SIZE
+        return Batch(tuple(inserted), tuple(changed), self.position, invalidated=False, full=full)
 
 
 def _id_of(event: RawBSONDocument) -> Id:

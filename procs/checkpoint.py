@@ -1,18 +1,21 @@
 """The stored position in the change stream (R2).
 
-    {_id: {kind: "checkpoint", …}, token, startAfter, policy, sourceMissing, term, savedAt}
+    {_id: {kind: "checkpoint", …}, token, startAfter, policy, reindexDue, sourceMissing, source, mirror, term,
+     savedAt}
 
 It is written only when everything before it has a majority-committed effect, and only by the newest term.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pymongo import MongoClient
+from pymongo import MongoClient, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from procs import state
 from procs.config import Database
+from procs.identity import Identity
 
 
 @dataclass(frozen=True)
@@ -25,14 +28,16 @@ class Position:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What is stored: the position, and the fingerprint of the policy that the mirror was made with.
+    """The position, and what else it stands for.
 
     `source_missing`: the source was dropped or renamed, and a reindex is due once it is there again.
+    `reindex_due`: the mirror was made with another policy, and no reindex with the present one has begun.
     """
 
     position: Position
-    policy: str
+    identity: Identity
     source_missing: bool = False
+    reindex_due: bool = False
 
 
 class Checkpoints:
@@ -42,31 +47,61 @@ class Checkpoints:
         self._states = state.collection(client, database)
         self._key = state.key(database, "checkpoint")
 
-    def load(self) -> Checkpoint | None:
-        """Return what is stored; None if nothing is, or nothing that can be understood."""
-        match self._states.find_one({"_id": self._key}):
-            case {"token": {"_data": _} as token, "policy": str(policy), **rest}:
-                position = Position(dict(token), bool(rest.get("startAfter")))
-                return Checkpoint(position, policy, bool(rest.get("sourceMissing")))
-        return None
+    def policy(self) -> str | None:
+        """Return the fingerprint of the policy that the mirror is made with, if that is known."""
+        found = self._states.find_one({"_id": self._key}, {"policy": 1})
+        return None if found is None else found.get("policy")
 
-    def save(self, checkpoint: Checkpoint, term: int) -> bool:
-        """Store `checkpoint` for `term`; False if a newer term has written already."""
+    def claim(self, policy: str, term: int | None = None) -> tuple[bool, Checkpoint | None]:
+        """Make it that of `term` and `policy`; return whether that was possible, and what is stored.
+
+        From then on no older term can write it, and no process with another policy the mirror. Without a
+        `term` it stays with whom it is. None: nothing is stored, or nothing that can be understood.
+        """
+        other_policy = {"$ne": [{"$ifNull": ["$policy", policy]}, policy]}
+        claimed: dict[str, Any] = {
+            "policy": policy,
+            "reindexDue": {"$or": [{"$ifNull": ["$reindexDue", False]}, other_policy]},
+        }
+        if term is not None:
+            claimed["term"] = term
         try:
-            self._states.update_one(
-                {"_id": self._key, "$or": [{"term": {"$lte": term}}, {"term": {"$exists": False}}]},
-                {
-                    "$set": {
-                        "token": checkpoint.position.token,
-                        "startAfter": checkpoint.position.start_after,
-                        "policy": checkpoint.policy,
-                        "sourceMissing": checkpoint.source_missing,
-                        "term": term,
-                    },
-                    "$currentDate": {"savedAt": True},
-                },
-                upsert=True,
+            found = self._states.find_one_and_update(
+                self._not_newer(term), [{"$set": claimed}], upsert=True, return_document=ReturnDocument.AFTER
             )
         except DuplicateKeyError:  # it exists, with a newer term
-            return False
-        return True
+            return False, None
+        match found:
+            case {"token": {"_data": _} as token, **rest}:
+                return True, _checkpoint(token, rest)
+        return True, None
+
+    def save(self, checkpoint: Checkpoint, term: int) -> bool:
+        """Store `checkpoint` for `term`, which must have claimed it; False if a newer one has since."""
+        fields = {
+            "token": checkpoint.position.token,
+            "startAfter": checkpoint.position.start_after,
+            "source": checkpoint.identity.source,
+            "mirror": checkpoint.identity.mirror,
+            "sourceMissing": checkpoint.source_missing,
+            "reindexDue": checkpoint.reindex_due,
+            "term": term,
+        }
+        saved = self._states.update_one(
+            self._not_newer(term), {"$set": fields, "$currentDate": {"savedAt": True}}
+        )
+        return bool(saved.matched_count)
+
+    def _not_newer(self, term: int | None) -> dict[str, Any]:
+        if term is None:
+            return {"_id": self._key}
+        return {"_id": self._key, "$or": [{"term": {"$lte": term}}, {"term": {"$exists": False}}]}
+
+
+def _checkpoint(token: Mapping[Any, Any], stored: Mapping[Any, Any]) -> Checkpoint:
+    return Checkpoint(
+        Position(dict(token), bool(stored.get("startAfter"))),
+        Identity(stored.get("source"), stored.get("mirror")),
+        source_missing=bool(stored.get("sourceMissing")),
+        reindex_due=bool(stored.get("reindexDue")),
+    )

@@ -6,10 +6,13 @@ The term grows with every change of hands; checkpoints carry it. The lease saves
 it: a holder that was stalled and wakes up is stopped by the fence and by first-committer-wins.
 """
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from pymongo import MongoClient, ReturnDocument
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from procs import state
 from procs.config import Database
@@ -28,6 +31,7 @@ class Lease:
         self._states = state.collection(client, database)
         self._key = state.key(database, "lease")
         self._holder = holder
+        self._lease_ms = lease_ms
         self._expiry = {"$add": ["$$NOW", lease_ms]}
         self.term = 0
 
@@ -50,6 +54,32 @@ class Lease:
             return False
         self.term = lease["term"]
         return True
+
+    def is_held(self) -> bool:
+        """Tell whether any instance is active now."""
+        return bool(
+            self._states.count_documents(
+                {"_id": self._key, "$expr": {"$gt": ["$expiresAt", "$$NOW"]}}, limit=1
+            )
+        )
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Renew in a side thread meanwhile, for one call that may take minutes."""
+        done = threading.Event()
+
+        def renew() -> None:
+            while not done.wait(self._lease_ms / 3000):
+                with suppress(PyMongoError, LeaseLost):  # the next renewal of the work loop tells
+                    self.renew()
+
+        thread = threading.Thread(target=renew, name="lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
     def renew(self) -> None:
         """Hold on for another `lease_ms`. Raises LeaseLost if another instance has taken over."""

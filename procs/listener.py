@@ -16,12 +16,13 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from procs import preflight
+from procs import identity, preflight
 from procs.anonymise import Anonymiser
-from procs.changestream import AWAIT_MS, Batch, ChangeStream, HistoryLost
+from procs.changestream import AWAIT_MS, PATIENCE_S, Batch, ChangeStream, HistoryLost
 from procs.checkpoint import Checkpoint, Checkpoints, Position
 from procs.config import SyncConfig
 from procs.fence import raise_fence
+from procs.identity import Identity
 from procs.lease import Lease, LeaseLost
 from procs.lifeline import Lifeline
 from procs.messages import Changed, Drain, Inserted, Scan, ScanKind, split_ids
@@ -31,6 +32,7 @@ from procs.outbox import Outbox
 log = logging.getLogger(__name__)
 
 SAVE_EVERY_S = 1.0
+LOOK_EVERY_S = 1.0
 LAST_READ_S = 1.0
 """How long a stop goes on reading a stream that never rests."""
 
@@ -53,14 +55,13 @@ class Sent:
 def run(
     life: Lifeline[SyncConfig], inserted: "Connection[Any, Any]", changed: "Connection[Any, Any]"
 ) -> None:
-    """Be the listener until a stop is asked for. Raises PermanentError and LeaseLost."""
-    with connect(life.config.database, "listener") as client:
-        listener = Listener(life, client, Outbox(inserted), Outbox(changed))
+    """Be the listener until a stop is asked for. Raises PermanentError."""
+    with connect(life.config.database, "listener", PATIENCE_S) as client:
+        scanner, writer = Outbox(inserted), Outbox(changed)
         try:
             ride_out(life, lambda: preflight.require(client, life.config.database))
-            listener.stand_by()
-            listener.lead()
-            listener.drain()
+            while not Listener(life, client, scanner, writer).take_a_turn():
+                pass
         except Stopped:
             return
         except (EOFError, BrokenPipeError):
@@ -68,7 +69,7 @@ def run(
 
 
 class Listener:
-    """Reads one stream; remembers what is under way, and the newest checkpoint that is done."""
+    """One turn: reads one stream; remembers what is under way, and the newest checkpoint that is done."""
 
     def __init__(
         self,
@@ -85,12 +86,29 @@ class Listener:
         self._policy = Anonymiser(config.policy).fingerprint
         self._stream: ChangeStream | None = None
         self._position: Position | None = None
+        self._behind = False
+        self._identity = Identity()
         self._source_missing = False
         self._scan_due: ScanKind | None = None
         self._under_way: deque[Sent] = deque()
         self._done: Checkpoint | None = None
         self._saved: Checkpoint | None = None
-        self._saved_at = self._renewed_at = float("-inf")
+        self._saved_at = self._renewed_at = self._looked_at = float("-inf")
+
+    def take_a_turn(self) -> bool:
+        """Stand by, lead, drain; return whether it ended by a stop, and not because the lease was lost."""
+        try:
+            self.stand_by()
+            self.lead()
+            self.drain()
+        except LeaseLost:
+            log.warning("another instance is active on the stream now", extra={"event": "lease_lost"})
+            self._life.beat("standby")
+            self._life.wait(self._life.config.lease_ms / 3000)
+            return False
+        finally:
+            self._close()
+        return True
 
     def stand_by(self) -> None:
         """Wait until this instance may be active."""
@@ -104,23 +122,21 @@ class Listener:
 
     def lead(self) -> None:
         """Follow the stream until a stop is asked for."""
-        checkpoint = ride_out(self._life, self._checkpoints.load)
+        claim = partial(self._checkpoints.claim, self._policy, self._lease.term)
+        claimed, checkpoint = ride_out(self._life, claim)
+        if not claimed:
+            raise LeaseLost
+        now = ride_out(self._life, partial(identity.look, self._client, self._database))
         if checkpoint is None:
             self._scan_due = "catch-up"
         else:
-            self._position, self._source_missing = checkpoint.position, checkpoint.source_missing
-            if checkpoint.policy != self._policy:
-                log.warning(
-                    "the anonymisation policy has changed: reindex", extra={"event": "policy_changed"}
-                )
-                self._scan_due = "reindex"
+            self._go_on_from(checkpoint, now)
+        self._identity, self._source_missing = now, self._source_missing or now.source is None
         ride_out(self._life, self._open)
         self._ask_for_scan()
         self._life.beat("live", ready=True)
         while not self._life.stopping:
             batch = ride_out(self._life, self._read)
-            if self._source_missing and ride_out(self._life, self._source_exists):
-                self._source_missing, self._scan_due = False, "reindex"
             if self._scan_due:
                 self._ask_for_scan()
             self._forward(batch)
@@ -136,6 +152,8 @@ class Listener:
             self._forward(batch)
             if not (batch.inserted or batch.changed):
                 break
+        if self._scan_due:  # the history was lost, or the source dropped, in this very moment
+            self._ask_for_scan()
         for outbox in (self._scanner, self._writer):
             self._send(outbox, Drain)
         deadline = time.monotonic() + DRAIN_S
@@ -144,9 +162,37 @@ class Listener:
         ride_out(self._life, self._save)
         ride_out(self._life, self._lease.release)
 
+    def _go_on_from(self, checkpoint: Checkpoint, now: Identity) -> None:
+        was = checkpoint.identity
+        self._position, self._source_missing = checkpoint.position, checkpoint.source_missing
+        if self._source_missing and self._life.config.on_drop == "empty":
+            self._scan_due = "reindex"
+        if checkpoint.reindex_due:
+            self._reindex("the anonymisation policy has changed", "policy_changed")
+        if was.source and now.source not in (None, was.source):
+            self._reindex("SOURCE_COLLECTION was dropped and made again", "source_replaced")
+            self._position = None
+        if was.mirror and now.mirror != was.mirror:
+            self._reindex("MIRROR_COLLECTION was dropped or replaced", "mirror_replaced")
+
+    def _look(self) -> None:
+        """Notice what no event tells: a source that is there (again), a mirror that is not the one it was."""
+        was, now = self._identity, identity.look(self._client, self._database)
+        self._identity, self._looked_at = now, time.monotonic()
+        if was.mirror and now.mirror != was.mirror:
+            self._reindex("MIRROR_COLLECTION was dropped or replaced", "mirror_replaced")
+        if self._source_missing and now.source:
+            self._source_missing = False
+            self._reindex("SOURCE_COLLECTION is there", "source_found", logging.INFO)
+
+    def _reindex(self, why: str, event: str, level: int = logging.WARNING) -> None:
+        log.log(level, "%s: a reindex follows", why, extra={"event": event})
+        self._scan_due = self._scan_due or "reindex"
+
     def _open(self) -> ChangeStream:
         """Return the stream, opened at the newest position if it is not open."""
         if self._stream is None:
+            self._behind = self._position is not None
             try:
                 self._stream = ChangeStream(self._client, self._database, self._position)
             except HistoryLost as lost:
@@ -157,7 +203,15 @@ class Listener:
 
     def _read(self, await_ms: int = AWAIT_MS) -> Batch:
         try:
-            return self._open().next_batch(await_ms)
+            stream = self._open()
+            if not self._behind:
+                return stream.next_batch(await_ms)
+            self._life.beat(allowed_silence_s=PATIENCE_S)
+            with self._lease.held():
+                batch = stream.next_batch(await_ms)
+            self._behind = batch.full
+            self._life.beat()
+            return batch
         except HistoryLost as lost:
             self._close()
             self._start_over(lost)
@@ -184,8 +238,8 @@ class Listener:
     def _ask_for_scan(self) -> None:
         """Position, then fence, then scan: it reads nothing older than where the stream begins."""
         ride_out(self._life, lambda: raise_fence(self._client, self._database))
-        self._send(self._scanner, partial(Scan, kind=self._scan_due))
-        self._scan_due = None
+        kind, self._scan_due = self._scan_due, None
+        self._send(self._scanner, partial(Scan, kind=kind, term=self._lease.term))
         self._note_sent(ids=0)
 
     def _forward(self, batch: Batch) -> None:
@@ -206,12 +260,6 @@ class Listener:
             )
         self._note_sent(ids=len(batch.inserted) + len(batch.changed))
 
-    def _source_exists(self) -> bool:
-        names = self._client[self._database.name].list_collection_names(
-            filter={"name": self._database.source}
-        )
-        return bool(names)
-
     def _send(self, outbox: Outbox, message: Callable[[int], object]) -> None:
         while outbox.full:
             self._wait_for_acknowledgements()
@@ -224,7 +272,9 @@ class Listener:
     def _note_sent(self, ids: int) -> None:
         """Everything up to the present position is on its way; the checkpoint may follow once it is done."""
         assert self._position is not None
-        checkpoint = Checkpoint(self._position, self._policy, self._source_missing)
+        if self._scan_due:
+            return  # a scan belongs to it
+        checkpoint = Checkpoint(self._position, self._identity, self._source_missing)
         if not ids and self._under_way and self._under_way[-1].ids == 0:
             self._under_way.pop()  # an idle stream moves on: only the newest position counts
         self._under_way.append(Sent(checkpoint, self._scanner.sent, self._writer.sent, ids, time.monotonic()))
@@ -239,6 +289,8 @@ class Listener:
         if now - self._renewed_at >= self._life.config.lease_ms / 3000:
             ride_out(self._life, self._lease.renew)
             self._renewed_at = now
+        if now - self._looked_at >= LOOK_EVERY_S:
+            ride_out(self._life, self._look)
         if now - self._saved_at >= SAVE_EVERY_S:
             ride_out(self._life, self._save)
         oldest = self._under_way[0].at if self._under_way and self._pending() else now

@@ -36,11 +36,13 @@ class Changed:
 class Scan:
     """Walk the collection, or (None) go on with a walk that was interrupted, if there is one.
 
-    Sent once a position was taken and the fence stands; acknowledged as soon as the walk is remembered.
+    `term` is that of the lease under which this is asked for. Sent once a position was taken and the fence
+    stands; acknowledged as soon as the walk is remembered.
     """
 
     seq: int
     kind: ScanKind | None
+    term: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,20 +9,21 @@ changing it. Without that write, a transaction that read an older source would m
 still commit what it read.
 """
 
-import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pymongo
 from pymongo import DeleteMany, MongoClient, ReadPreference
+from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, CollectionInvalid, DocumentTooLarge, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from procs import state, writes
+from procs import writes
 from procs.config import Database
-from procs.fence import Registration
+from procs.fence import Fenced, Registration
 from procs.messages import Id
 from procs.mongo import is_transient
 from procs.pair import Documents, Pair
@@ -79,8 +80,8 @@ class Mirror:
     """Source and mirror of one database, seen through the session of one process.
 
     `anonymise` turns the BSON of a customer into that of its image. With `keep`, a source that does not exist
-    empties nothing: the copy raises SourceMissing. `beat` is called after each transaction: one copy of many
-    large customers takes many of them.
+    empties nothing: the copy raises SourceMissing. `policy` is the fingerprint of `anonymise`. `beat` is
+    called after each transaction: one copy of many large customers takes many of them.
     """
 
     def __init__(
@@ -90,12 +91,13 @@ class Mirror:
         anonymise: Callable[[bytes], bytes],
         *,
         keep: bool,
+        policy: str | None = None,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
         self.pair = Pair(client, database)
         self._timeout_s = database.timeout_ms / 1000
         self._session = client.start_session()
-        self._registration = Registration(state.collection(client, database), database)
+        self._registration = Registration(client, database, policy)
         self._unmirrorable = Unmirrorable(client, database)
         self._anonymise = anonymise
         self._keep = keep
@@ -239,18 +241,25 @@ class Mirror:
         What copies up to `size` customers and does not get through in that time (a slow network, a customer
         that changes all the time) is tried with fewer, and the next copy with more again.
         """
-        self._registration.ensure(self._session, time.monotonic())
         try:
             with pymongo.timeout(self._timeout_s):
-                result = self._session.with_transaction(
-                    lambda _: body(), SNAPSHOT, MAJORITY, ReadPreference.PRIMARY
-                )
+                result = self._run(body)
         except PyMongoError as error:
             if error.timeout:
                 self._most = max(1, size // 8)
             raise
         self._beat()
         return result
+
+    def _run(self, body: Callable[[], T]) -> T:
+        def confirmed(session: ClientSession) -> T:
+            self._registration.confirm(session)
+            return body()
+
+        while True:
+            self._registration.ensure(self._session)
+            with suppress(Fenced):
+                return self._session.with_transaction(confirmed, SNAPSHOT, MAJORITY, ReadPreference.PRIMARY)
 
     def _guard_missing_source(self, source: Documents, mirror: Documents) -> None:
         if self._keep and mirror and not source and self.pair.options(self.pair.source) is None:

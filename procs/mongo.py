@@ -71,14 +71,17 @@ NOT_REPLICA_SET_TEXT = (
 T = TypeVar("T")
 
 
-def connect(database: Database, role: str) -> "MongoClient[dict[str, Any]]":
-    """Return a client for `database`; no call of it waits longer than `database.timeout_ms`."""
+def connect(database: Database, role: str, patience_s: float | None = None) -> "MongoClient[dict[str, Any]]":
+    """Return a client for `database`; no call of it waits longer than `database.timeout_ms`.
+
+    `patience_s` bounds calls on which that time-out is lifted.
+    """
     return MongoClient(
         database.uri,
         appname=f"clientsync {role}",
         timeoutMS=database.timeout_ms,
         # timeoutMS would overwrite the waiting time of a getMore; this bound holds where it is lifted.
-        socketTimeoutMS=database.timeout_ms,
+        socketTimeoutMS=database.timeout_ms if patience_s is None else round(patience_s * 1000),
         connectTimeoutMS=SELECT_SERVER_MS,
         serverSelectionTimeoutMS=SELECT_SERVER_MS,
     )

@@ -2,11 +2,17 @@
 
 import logging
 import time
+from typing import Any
+
+from pymongo import MongoClient
 
 from procs import preflight
 from procs.anonymise import Anonymiser
+from procs.checkpoint import Checkpoints
 from procs.config import SyncConfig
+from procs.errors import PermanentError
 from procs.fence import raise_fence
+from procs.lease import Lease
 from procs.lifeline import Lifeline
 from procs.mirror import Mirror
 from procs.mongo import Stopped, connect, ride_out
@@ -20,16 +26,25 @@ def run(life: Lifeline[SyncConfig]) -> None:
     config = life.config
     with connect(config.database, "reindexer") as client:
         anonymiser = Anonymiser(config.policy)
-        mirror = Mirror(client, config.database, anonymiser, keep=config.on_drop == "keep", beat=life.beat)
+        policy = anonymiser.fingerprint
+        mirror = Mirror(
+            client,
+            config.database,
+            anonymiser,
+            keep=config.on_drop == "keep",
+            policy=policy,
+            beat=life.beat,
+        )
         walks = Walks(client, config.database, run=f"{config.instance}@{config.node}")
         try:
             ride_out(life, lambda: preflight.require(client, config.database))
             ride_out(life, mirror.prepare)
+            ride_out(life, lambda: _adopt_policy(client, config, policy))
             # What a killed run left open would hold its customers for a minute.
             ride_out(life, lambda: raise_fence(client, config.database))
-            walk = ride_out(life, lambda: walks.load(anonymiser.fingerprint))
+            walk = ride_out(life, lambda: walks.load(policy))
             if walk is None:
-                walk = ride_out(life, lambda: begin(mirror, "reindex", anonymiser.fingerprint))
+                walk = ride_out(life, lambda: begin(mirror, "reindex", policy))
             else:
                 log.info("going on with an interrupted reindex", extra={"event": "scan_resumed"})
             walker = Walker(mirror, walks, walk)
@@ -52,9 +67,22 @@ def run(life: Lifeline[SyncConfig]) -> None:
             if walker.walk.spans:
                 ride_out(life, lambda: walks.save(walker.walk))
                 return
-            ride_out(life, walks.forget)
+            ride_out(life, lambda: walks.forget(walker.walk))
             life.finished(walker.walk.summary())
         except Stopped:
             return
         finally:
             mirror.close()
+
+
+def _adopt_policy(client: "MongoClient[dict[str, Any]]", config: SyncConfig, policy: str) -> None:
+    """Make `policy` that of the mirror, unless an instance is at work with another one."""
+    checkpoints = Checkpoints(client, config.database)
+    if checkpoints.policy() in (None, policy):
+        return
+    if Lease(client, config.database, config.instance, config.lease_ms).is_held():
+        raise PermanentError(
+            "a running instance mirrors with another anonymisation policy (ANON_*): reload it with these "
+            "settings, and it reindexes by itself"
+        )
+    checkpoints.claim(policy)

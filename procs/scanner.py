@@ -14,7 +14,7 @@ from procs.lifeline import Lifeline
 from procs.messages import WINDOW, Drain, Scan, ScanKind
 from procs.mirror import Copied, Mirror
 from procs.mongo import Stopped, connect, ride_out
-from procs.walk import Walker, Walks, begin
+from procs.walk import Superseded, Walker, Walks, begin
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,14 @@ def run(life: Lifeline[SyncConfig], inserted: "Connection[Any, Any]") -> None:
     config = life.config
     with connect(config.database, "scanner") as client:
         anonymiser = Anonymiser(config.policy)
-        mirror = Mirror(client, config.database, anonymiser, keep=config.on_drop == "keep", beat=life.beat)
+        mirror = Mirror(
+            client,
+            config.database,
+            anonymiser,
+            keep=config.on_drop == "keep",
+            policy=anonymiser.fingerprint,
+            beat=life.beat,
+        )
         walks = Walks(client, config.database)
         scanner = Scanner(life, mirror, walks, Inbox(inserted), anonymiser.fingerprint)
         try:
@@ -50,6 +57,8 @@ class Scanner:
         self.inbox = inbox
         self._life, self._mirror, self._walks, self._policy = life, mirror, walks, policy
         self._walker: Walker | None = None
+        self._active = False
+        """A scan was asked for: this instance has been active on the stream."""
         self._flush_at: float | None = None
         self._retry_at = time.monotonic() + RETRY_UNMIRRORABLE_S
         self._flushed = Copied()
@@ -64,7 +73,7 @@ class Scanner:
             self._flushed += flush(self._life, self._mirror, self.inbox)
         elif self._walker is not None:
             self._walk(self._walker)
-        elif now >= self._retry_at:
+        elif self._active and now >= self._retry_at:
             ride_out(self._life, self._mirror.retry_unmirrorable)
             self._retry_at = time.monotonic() + RETRY_UNMIRRORABLE_S
         mirrored = self._flushed + self._walked
@@ -76,8 +85,9 @@ class Scanner:
         while inbox.unacknowledged < WINDOW and (message := inbox.receive()):
             now = time.monotonic()
             match message:
-                case Scan(kind=kind):
-                    ride_out(self._life, partial(self._begin, kind))
+                case Scan(kind=kind, term=term):
+                    self._active = True
+                    ride_out(self._life, partial(self._begin, kind, term))
                     self._flush_by(now)
                 case Drain():
                     self._flush_by(now)
@@ -89,26 +99,42 @@ class Scanner:
     def _flush_by(self, when: float) -> None:
         self._flush_at = when if self._flush_at is None else min(self._flush_at, when)
 
-    def _begin(self, kind: ScanKind | None) -> None:
+    def _begin(self, kind: ScanKind | None, term: int) -> None:
         """Start a new walk, or (None) find the one that was interrupted."""
-        walk = self._walks.load(self._policy) if kind is None else begin(self._mirror, kind, self._policy)
+        self._walker = None
+        if kind is None:
+            walk = self._walks.load(self._policy, term)
+        else:
+            walk = begin(self._mirror, kind, self._policy, term)
         if walk is None:
             self._life.beat("live")
-        else:
+            return
+        try:
             self._walks.save(walk)  # before the acknowledgement: the checkpoint rests on it
-            self._walker = Walker(self._mirror, self._walks, walk)
-            self._life.beat(walk.scan)
-            log.info("%s begins", walk.scan, extra={"event": "scan_begins", "scan": walk.scan})
+        except Superseded:
+            self._leave_walk_to_others()
+            return
+        self._walker = Walker(self._mirror, self._walks, walk)
+        self._life.beat(walk.scan)
+        log.info("%s begins", walk.scan, extra={"event": "scan_begins", "scan": walk.scan})
 
     def _walk(self, walker: Walker) -> None:
         before = walker.walk.copied
-        ride_out(self._life, lambda: walker.step(self._life.config.batch_size))
+        try:
+            ride_out(self._life, lambda: walker.step(self._life.config.batch_size))
+        except Superseded:
+            self._leave_walk_to_others()
         self._walked += walker.walk.copied - before
         if not walker.walk.spans:
-            ride_out(self._life, self._walks.forget)
+            ride_out(self._life, lambda: self._walks.forget(walker.walk))
             self._walker = None
             self._life.beat("live")
             log.info("%s done", walker.walk.scan, extra={"event": "scan_done", **walker.walk.summary()})
+
+    def _leave_walk_to_others(self) -> None:
+        self._walker = None
+        self._life.beat("live")
+        log.info("another instance goes on with the scan", extra={"event": "scan_superseded"})
 
     def _time_to_wait(self) -> float:
         if self._walker is not None:

@@ -1,6 +1,9 @@
 """A scan of the whole collection in chunks, remembered so that an interrupted one goes on where it was.
 
-{_id: {kind: "walk", source, mirror[, run]}, scan, spans: [{after, until}, …], policy, seconds, copied: {…}}
+{_id: {kind: "walk", source, mirror[, run]}, term, scan, spans: [{after, until}, …], policy, seconds,
+ copied: {…}}
+
+The term is that of the lease: an instance that lost the lease cannot write over the walk of the next holder.
 """
 
 import logging
@@ -10,6 +13,7 @@ from typing import Any
 
 from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
+from pymongo.errors import DuplicateKeyError
 
 from procs import rawbson, state
 from procs.config import Database
@@ -24,6 +28,10 @@ log = logging.getLogger(__name__)
 SAVE_EVERY_S = 1.0
 
 
+class Superseded(Exception):
+    """Another instance has taken this walk over, or has begun another."""
+
+
 @dataclass(frozen=True)
 class Walk:
     """What is left to scan, in order, and what was done so far (in `seconds` of work)."""
@@ -33,17 +41,19 @@ class Walk:
     policy: str
     copied: Copied = field(default_factory=Copied)
     seconds: float = 0.0
+    term: int = 0
 
     def summary(self) -> dict[str, Gauge]:
         """Return the figures for logs and people."""
         return {**asdict(self.copied), "seconds": round(self.seconds, 1)}
 
 
-def begin(mirror: Mirror, scan: ScanKind, policy: str) -> Walk:
+def begin(mirror: Mirror, scan: ScanKind, policy: str, term: int = 0) -> Walk:
     """Return the walk over all that source and mirror hold now; what comes later is in the stream.
 
     A catch-up takes the range above the last mirrored customer first, so that new ones show up first.
     """
+    mirror.prepare()
     last_source, last_mirror = mirror.pair.last_source_id(), mirror.pair.last_mirror_id()
     everything, above = Range(None, last_source), Range(last_source, last_mirror)
     if last_mirror is None:
@@ -54,7 +64,7 @@ def begin(mirror: Mirror, scan: ScanKind, policy: str) -> Walk:
         spans = [Range(last_mirror, last_source), Range(None, last_mirror)]
     else:
         spans = [everything, above]
-    return Walk(scan, tuple(spans), policy)
+    return Walk(scan, tuple(spans), policy, term=term)
 
 
 class Walks:
@@ -67,33 +77,41 @@ class Walks:
         named = {"run": run} if run is not None else {}
         self._key = value(state.key(database, "walk", **named))
 
-    def load(self, policy: str) -> Walk | None:
-        """Return the unfinished walk; None if there is none, or it was for another `policy`."""
+    def load(self, policy: str, term: int = 0) -> Walk | None:
+        """Return the unfinished walk, to go on in `term`; None if there is none for this `policy`."""
         found: Any = self._states.find_one(exactly(self._key))
         if found is None or found.get("policy") != policy:
             return None
         spans = tuple(_range(each) for each in found["spans"])
-        return Walk(found["scan"], spans, policy, Copied(**found["copied"]), found["seconds"])
+        return Walk(found["scan"], spans, policy, Copied(**found["copied"]), found["seconds"], term)
 
     def save(self, walk: Walk) -> None:
-        """Remember `walk`."""
+        """Remember `walk`. Raises Superseded if a newer term has remembered one."""
         spans = [
             nested([(name, id_) for name, id_ in ((b"after", span.after), (b"until", span.until)) if id_])
             for span in walk.spans
         ]
         fields = [
             (b"_id", self._key),
+            (b"term", value(walk.term)),
             (b"scan", value(walk.scan)),
             (b"spans", rawbson.array(spans)),
             (b"policy", value(walk.policy)),
             (b"seconds", value(walk.seconds)),
             (b"copied", value(asdict(walk.copied))),
         ]
-        self._states.replace_one(exactly(self._key), RawBSONDocument(document(fields)), upsert=True)
+        try:
+            self._states.replace_one(self._up_to(walk.term), RawBSONDocument(document(fields)), upsert=True)
+        except DuplicateKeyError:  # it exists, with a newer term
+            raise Superseded from None
 
-    def forget(self) -> None:
-        """The walk is done."""
-        self._states.delete_one(exactly(self._key))
+    def forget(self, walk: Walk) -> None:
+        """`walk` is done."""
+        self._states.delete_one(self._up_to(walk.term))
+
+    def _up_to(self, term: int) -> RawBSONDocument:
+        not_newer = nested([(b"$not", nested([(b"$gt", value(term))]))])
+        return RawBSONDocument(document([(b"_id", nested([(b"$eq", self._key)])), (b"term", not_newer)]))
 
 
 class Walker:
@@ -105,7 +123,7 @@ class Walker:
         self._saved_at = time.monotonic()
 
     def step(self, limit: int) -> None:
-        """Copy the next chunk, at most `limit` customers. Safe to repeat after an error."""
+        """Copy the next chunk, at most `limit` customers. Safe to repeat. Raises Superseded."""
         if not self.walk.spans:
             return
         began = time.monotonic()

@@ -21,7 +21,14 @@ def run(life: Lifeline[SyncConfig], changed: "Connection[Any, Any]") -> None:
     total = Copied()
     with connect(config.database, "writer") as client:
         anonymiser = Anonymiser(config.policy)
-        mirror = Mirror(client, config.database, anonymiser, keep=config.on_drop == "keep", beat=life.beat)
+        mirror = Mirror(
+            client,
+            config.database,
+            anonymiser,
+            keep=config.on_drop == "keep",
+            policy=anonymiser.fingerprint,
+            beat=life.beat,
+        )
         try:
             ride_out(life, mirror.prepare)
             life.beat("live", ready=True)

@@ -60,8 +60,12 @@ class Running:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
-    def stop(self, timeout_s: float = 20) -> None:
+    def ask_to_stop(self) -> None:
         self.control.send(Stop())
+
+    def stop(self, timeout_s: float = 20) -> None:
+        if self.alive:
+            self.ask_to_stop()
         self._thread.join(timeout_s)
         assert not self.alive, "the child did not stop"
         if self.error is not None:
