@@ -17,12 +17,13 @@ from typing import Any, TypeVar
 import pymongo
 from pymongo import DeleteMany, MongoClient, ReadPreference
 from pymongo.client_session import ClientSession
-from pymongo.errors import BulkWriteError, CollectionInvalid, DocumentTooLarge, OperationFailure, PyMongoError
+from pymongo.errors import BulkWriteError, DocumentTooLarge, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from procs import writes
 from procs.config import Database
+from procs.errors import PermanentError
 from procs.fence import Fenced, Registration
 from procs.messages import Id
 from procs.mongo import is_transient
@@ -35,7 +36,8 @@ SNAPSHOT = ReadConcern("snapshot")
 MAJORITY = WriteConcern("majority")
 
 # https://github.com/mongodb/mongo/blob/r6.0.5/src/mongo/base/error_codes.yml
-TOO_LARGE, VALIDATION_FAILED, UNAUTHORIZED = 10334, 121, 13
+TOO_LARGE, VALIDATION_FAILED, DUPLICATE_KEY = 10334, 121, 11000
+UNAUTHORIZED, NAMESPACE_EXISTS = 13, 48
 
 MOST = 100_000
 """More customers than any setting allows in one transaction."""
@@ -107,15 +109,27 @@ class Mirror:
 
     def prepare(self) -> None:
         """Create the mirror if it is missing, with the collation of the source, which orders the `_id`s."""
-        options = self.pair.options(self.pair.source) or {}
-        more = {"collation": options["collation"]} if "collation" in options else {}
-        try:
-            mirror = self.pair.mirror
-            mirror.database.create_collection(mirror.name, check_exists=False, **more)
-        except (CollectionInvalid, OperationFailure) as error:
-            if not isinstance(error, CollectionInvalid) and error.code != 48:  # NamespaceExists
-                raise
+        source, mirror = self.pair.options(self.pair.source), self.pair.options(self.pair.mirror)
+        if source is not None and mirror is not None and source.get("collation") != mirror.get("collation"):
+            if self.pair.last_mirror_id() is not None:
+                raise PermanentError(
+                    "MIRROR_COLLECTION has another collation than SOURCE_COLLECTION, so their order differs: "
+                    "drop it, and it is made anew"
+                )
+            self.pair.mirror.drop()
+            mirror = None
+        if mirror is None:
+            self._create((source or {}).get("collation"))
         self._look_for_validator()
+
+    def _create(self, collation: Any) -> None:
+        mirror = self.pair.mirror
+        options = {} if collation is None else {"collation": collation}
+        try:
+            mirror.database.create_collection(mirror.name, check_exists=False, **options)
+        except OperationFailure as error:
+            if error.code != NAMESPACE_EXISTS:
+                raise
 
     def _look_for_validator(self) -> bool:
         # A touch adds a field for a moment; a validator that forbids it is passed by, and only then,
@@ -230,7 +244,7 @@ class Mirror:
         mirror = self.pair.read_mirror(id_, self._session)
         if mirror:
             self.pair.mirror.bulk_write([DeleteMany(any_of([id_]))], session=self._session)
-        else:
+        elif code != DUPLICATE_KEY:  # a touch would be refused in the same way
             self._touch([id_], {})
         self._unmirrorable.remember(id_, code, self._session)
         return Copied(scanned=1, deleted=len(mirror))

@@ -12,7 +12,7 @@ from pymongo.errors import PyMongoError
 
 from procs.anonymise import Anonymiser
 from procs.config import Database, Policy
-from procs.errors import describe
+from procs.errors import PermanentError, describe
 from procs.mirror import Copied, Mirror
 from procs.writes import MAX_DOCUMENT
 from tests.eventually import eventually
@@ -85,6 +85,48 @@ def test_a_customer_that_could_not_be_mirrored_is_forgotten_once_it_is_deleted(
     assert remembered == 1
     assert states.count_documents({"_id.kind": "unmirrorable"}) == 0
     mirror.close()
+
+
+def test_a_unique_index_of_the_mirror_stops_nobody_but_whom_it_refuses(
+    mirror: Mirror, source: Customers, target: Customers
+) -> None:
+    target.create_index("email", unique=True)
+    source.insert_many([{"_id": 1}, {"_id": 2}, customer(3)])
+
+    mirror.copy_ids(ids(1, 2, 3, "gone already"))
+    walk(mirror, 10)
+
+    assert [found["_id"] for found in target.find(sort=[("_id", 1)])] == [1, 3]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 100])
+def test_a_source_with_a_collation_is_mirrored_in_its_order_though_it_is_made_after_the_mirror(
+    client: MongoClient[Any],
+    database: Database,
+    mirror: Mirror,
+    source: Customers,
+    target: Customers,
+    anonymise: Anonymiser,
+    limit: int,
+) -> None:
+    client[database.name].create_collection(database.source, collation={"locale": "en", "strength": 2})
+    source.insert_many([customer(each) for each in ("a", "B", "c", "D", "e")])
+    mirror.prepare()
+
+    walk(mirror, limit)
+    walk(mirror, limit)
+
+    assert bytes_by_id(target) == images(source, anonymise)
+
+
+def test_a_mirror_in_another_order_than_the_source_is_refused(
+    client: MongoClient[Any], database: Database, mirror: Mirror, target: Customers
+) -> None:
+    client[database.name].create_collection(database.source, collation={"locale": "en", "strength": 2})
+    target.insert_one({"_id": "a"})
+
+    with pytest.raises(PermanentError, match="MIRROR_COLLECTION has another collation"):
+        mirror.prepare()
 
 
 @pytest.mark.parametrize("by_range", [True, False])
