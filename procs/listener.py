@@ -237,10 +237,25 @@ class Listener:
 
     def _ask_for_scan(self) -> None:
         """Position, then fence, then scan: it reads nothing older than where the stream begins."""
-        ride_out(self._life, lambda: raise_fence(self._client, self._database))
+        self._wait_out(ride_out(self._life, lambda: raise_fence(self._client, self._database)))
         kind, self._scan_due = self._scan_due, None
         self._send(self._scanner, partial(Scan, kind=kind, term=self._lease.term))
         self._note_sent(ids=0)
+
+    def _wait_out(self, seconds: float) -> None:
+        if seconds:
+            log.warning(
+                "the sessions of another MongoDB user cannot be ended, so the scan waits for %.0f s: "
+                "give all instances the same user, or this one the right killAnySession",
+                seconds,
+                extra={"event": "fence_waits"},
+            )
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self._life.wait(1.0)
+            self._keep_up()
+            if self._life.stopping:
+                raise Stopped
 
     def _forward(self, batch: Batch) -> None:
         for part in split_ids(batch.inserted):

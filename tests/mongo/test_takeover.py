@@ -1,5 +1,6 @@
 """R1, R2, R4: what a stalled or killed instance leaves behind cannot undo what the next one does."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -7,11 +8,11 @@ import pytest
 from bson import ObjectId
 from pymongo import MongoClient
 
-from procs import scanner, state
+from procs import reindexer, scanner, state
 from procs.anonymise import Anonymiser
 from procs.checkpoint import Checkpoint, Checkpoints, Position
 from procs.config import Database, Policy
-from procs.errors import TemporaryError
+from procs.errors import PermanentError, TemporaryError
 from procs.fence import raise_fence
 from procs.identity import Identity
 from procs.mirror import Mirror
@@ -21,6 +22,7 @@ from tests.mongo.customers import EVERYTHING, Customers, customer, ids
 from tests.mongo.sync_group import CONTEXT, Running, SyncGroup, sync_config
 
 Client = MongoClient[dict[str, Any]]
+EMAIL_ONLY = Policy(fields=("email",))
 HERE = Checkpoint(Position({"_data": "here"}), Identity())
 
 
@@ -113,7 +115,7 @@ def test_r1_a_session_that_is_not_registered_any_more_writes_nothing_before_it_i
 def test_an_instance_that_wakes_up_under_another_policy_writes_nothing(
     client: Client, database: Database, source: Customers, target: Customers, by_range: bool
 ) -> None:
-    stalled = Mirror(client, database, Anonymiser(Policy(fields=("email",))), keep=True, policy="old")
+    stalled = Mirror(client, database, Anonymiser(EMAIL_ONLY), keep=True, policy="old")
     stalled.prepare()
     checkpoints = Checkpoints(client, database)
     checkpoints.claim("old", term=1)
@@ -163,3 +165,33 @@ def test_r4_an_instance_goes_on_with_the_walk_of_the_one_before(
 
     with SyncGroup(sync_config(database, instance="next")):
         eventually(lambda: target.count_documents({}) == 50)
+
+
+def test_a_reindex_under_another_policy_is_refused_while_an_instance_is_at_work(
+    database: Database, source: Customers, converged: Callable[[], bool]
+) -> None:
+    source.insert_one(customer(1))
+    with SyncGroup(sync_config(database)):
+        eventually(converged)
+
+        reindex = Running(reindexer.run, sync_config(database, instance="full", policy=EMAIL_ONLY))
+        eventually(lambda: not reindex.alive)
+
+        assert isinstance(reindex.error, PermanentError)
+        assert converged()
+
+
+def test_the_policy_of_a_reindex_does_not_outlast_the_next_start_with_another(
+    database: Database, source: Customers, target: Customers, converged: Callable[[], bool]
+) -> None:
+    source.insert_one(customer(1))
+    with SyncGroup(sync_config(database)):
+        eventually(converged)
+
+    reindex = Running(reindexer.run, sync_config(database, instance="full", policy=EMAIL_ONLY))
+    eventually(lambda: not reindex.alive)
+    assert reindex.error is None
+    assert target.count_documents({"firstName": "John"}) == 1
+
+    with SyncGroup(sync_config(database)):
+        eventually(converged)
