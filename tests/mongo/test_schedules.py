@@ -1,0 +1,189 @@
+"""R1: named interleavings, each of which broke a simpler way to mirror.
+
+A *held* copy has read source and mirror in its transaction and has not written yet. What follows happens in
+between; then it is let go.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+
+from procs.anonymise import Anonymiser
+from procs.config import Database
+from procs.fence import raise_fence
+from procs.mirror import Mirror
+from tests.mongo.customers import EVERYTHING, Customers, customer, ids
+from tests.mongo.held import HeldCopy
+
+Hold = Callable[[Callable[[Mirror], object]], HeldCopy]
+Converged = Callable[[], bool]
+
+
+@pytest.fixture
+def hold(client: MongoClient[Any], database: Database, anonymise: Anonymiser, mirror: Mirror) -> Hold:
+    """Begin a copy by another process, held after its first read."""
+    return partial(HeldCopy, client, database, anonymise)
+
+
+def copy_one(mirror: Mirror) -> object:
+    return mirror.copy_ids(ids(1))
+
+
+def copy_all(mirror: Mirror) -> object:
+    return mirror.copy_range(EVERYTHING, 100)
+
+
+COPIES = pytest.mark.parametrize("copy", [copy_one, copy_all])
+
+
+def rename(source: Customers, name: str) -> None:
+    source.update_one({"_id": 1}, {"$set": {"firstName": name}})
+
+
+def test_two_writers_on_one_customer_the_one_that_read_earlier_reads_again(
+    source: Customers, mirror: Mirror, hold: Hold, converged: Converged
+) -> None:
+    source.insert_one(customer(1, "A"))
+    with hold(copy_one) as held:
+        rename(source, "B")
+        copy_one(mirror)
+
+        held.let_go()
+
+    assert held.tries == 2
+    assert converged()
+
+
+def test_aba_a_customer_that_is_changed_and_changed_back_is_not_stale(
+    source: Customers, mirror: Mirror, hold: Hold, converged: Converged
+) -> None:
+    """Without the touch the held copy commits B: to the other one nothing seemed to differ."""
+    source.insert_one(customer(1, "A"))
+    copy_one(mirror)
+    rename(source, "B")
+    with hold(copy_one) as held:
+        rename(source, "A")
+        copy_one(mirror)
+
+        held.let_go()
+
+    assert converged()
+
+
+@COPIES
+def test_inserted_and_deleted_before_it_was_mirrored_does_not_come_back(
+    source: Customers, mirror: Mirror, hold: Hold, converged: Converged, copy: Callable[[Mirror], object]
+) -> None:
+    """Without the touch of what is absent the held copy inserts a customer that nobody deletes again."""
+    source.insert_one(customer(1))
+    with hold(copy) as held:
+        source.delete_one({"_id": 1})
+        copy_one(mirror)
+
+        held.let_go()
+
+    assert converged()
+
+
+def test_deleted_and_inserted_again_alike_is_not_lost(
+    source: Customers, mirror: Mirror, hold: Hold, converged: Converged
+) -> None:
+    """Touching in the writer only is not enough: here the writer is held, and the flush must touch."""
+    source.insert_one(customer(1))
+    copy_one(mirror)
+    source.delete_one({"_id": 1})
+    with hold(copy_one) as held:
+        source.insert_one(customer(1))
+        copy_one(mirror)
+
+        held.let_go()
+
+    assert converged()
+    assert source.count_documents({}) == 1
+
+
+def test_a_reindex_does_not_put_an_older_state_over_a_live_update(
+    source: Customers, mirror: Mirror, hold: Hold, converged: Converged
+) -> None:
+    source.insert_one(customer(1, "A"))
+    with hold(copy_all) as held:
+        rename(source, "B")
+        copy_one(mirror)
+
+        held.let_go()
+
+    assert converged()
+
+
+def test_a_reindex_does_not_repair_back_what_changed_there_and_back(
+    source: Customers, mirror: Mirror, hold: Hold, converged: Converged
+) -> None:
+    source.insert_one(customer(1, "A"))
+    copy_one(mirror)
+    rename(source, "B")
+    with hold(copy_all) as held:
+        rename(source, "A")
+        copy_one(mirror)
+
+        held.let_go()
+
+    assert converged()
+
+
+def test_a_reindex_does_not_remove_what_was_inserted_meanwhile(
+    source: Customers, target: Customers, mirror: Mirror, hold: Hold, converged: Converged
+) -> None:
+    """The mirror held it already, left over from earlier: an insert alike shows no difference."""
+    source.insert_one(customer(2))
+    source.insert_one(customer(1))
+    copy_one(mirror)
+    source.delete_one({"_id": 1})
+    with hold(copy_all) as held:
+        source.insert_one(customer(1))
+        copy_one(mirror)
+
+        held.let_go()
+
+    assert converged()
+    assert target.count_documents({"_id": 1}) == 1
+
+
+def test_two_reindexes_side_by_side_and_a_change_between_them(
+    source: Customers, mirror: Mirror, hold: Hold, converged: Converged
+) -> None:
+    source.insert_many([customer(each) for each in range(10)])
+    with hold(copy_all) as one, hold(copy_all) as other:
+        rename(source, "B")
+        source.delete_one({"_id": 2})
+        mirror.copy_ids(ids(1, 2))
+
+        one.let_go()
+        other.let_go()
+
+    assert converged()
+
+
+def test_a_fence_ends_what_read_before_it_and_its_owner_reads_again(
+    client: MongoClient[Any],
+    database: Database,
+    source: Customers,
+    mirror: Mirror,
+    hold: Hold,
+    converged: Converged,
+) -> None:
+    """B was there and gone before the position: no event will tell, and the scan sees no difference."""
+    source.insert_one(customer(1, "A"))
+    copy_one(mirror)
+    rename(source, "B")
+    with hold(copy_one) as held:
+        rename(source, "A")
+
+        raise_fence(client, database)
+        copy_all(mirror)
+        held.let_go()
+
+    assert held.tries == 2
+    assert converged()
