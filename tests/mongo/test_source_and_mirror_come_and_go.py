@@ -1,4 +1,4 @@
-"""R1 and R3 when a whole collection appears, goes, or is put in the place of another."""
+"""R1 and R3 when a whole collection appears, goes, or is replaced, and when the stream leads no further."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -191,3 +191,17 @@ def test_r4_an_instance_that_reads_from_far_back_keeps_its_lease(
 
     assert lease is not None
     assert (lease["holder"], lease["term"]) == ("a@here", 2)
+
+
+def test_r3_ids_too_large_for_the_stream_are_mirrored_by_a_reindex(
+    database: Database, source: Customers, converged: Converged
+) -> None:
+    with SyncGroup(sync_config(database)) as group:
+        eventually(lambda: group.listener.beat.phase == "live")
+
+        # Each event holds its `_id` three times, twice of it in hexadecimal.
+        source.insert_many([customer(f"{each}" * 1_500_000) for each in range(5)])
+        eventually(converged)
+
+        source.insert_one(customer("small"))
+        eventually(converged)
