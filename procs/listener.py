@@ -276,8 +276,13 @@ class Listener:
         self._note_sent(ids=len(batch.inserted) + len(batch.changed))
 
     def _send(self, outbox: Outbox, message: Callable[[int], object]) -> None:
+        stuck_since = time.monotonic()
         while outbox.full:
             self._wait_for_acknowledgements()
+            if not self._life.stopping:
+                stuck_since = time.monotonic()
+            elif time.monotonic() - stuck_since > DRAIN_S:
+                raise Stopped
         outbox.send(message)
 
     def _wait_for_acknowledgements(self) -> None:

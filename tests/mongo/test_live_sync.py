@@ -8,6 +8,7 @@ import pytest
 from bson import ObjectId
 from pymongo import MongoClient
 
+from procs import listener
 from procs.config import Database, Policy
 from tests.eventually import eventually
 from tests.mongo.customers import Customers, customer
@@ -65,6 +66,24 @@ def test_a_stop_mirrors_what_happened_just_before_it(
         source.insert_many([customer(each) for each in range(1_500)])
 
     assert converged()
+
+
+def test_a_stop_does_not_wait_long_for_a_scanner_that_is_stuck(
+    client: MongoClient[Any], database: Database, source: Customers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "DRAIN_S", 0.5)
+    with SyncGroup(sync_config(database)) as group:
+        eventually(lambda: group.scanner.beat.phase == "live")
+        stuck = {"failCommands": ["commitTransaction"], "appName": "clientsync scanner", "errorCode": 112}
+        client.admin.command({"configureFailPoint": "failCommand", "mode": "alwaysOn", "data": stuck})
+        try:
+            source.insert_many([customer(each) for each in range(20_000)])
+            eventually(lambda: group.listener.beat.gauges.get("pending", 0) > 5_000)
+            group.listener.ask_to_stop()
+
+            eventually(lambda: not group.listener.alive, 8)
+        finally:
+            client.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
 
 
 def test_enough_pending_inserts_are_flushed_at_once(
