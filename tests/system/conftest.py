@@ -1,5 +1,6 @@
 """Daemons that a test starts, and that are gone when it ends."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,6 +13,8 @@ from pymongo.collection import Collection
 from procs.config import Database
 from tests.system.command_line import CommandLine
 from tests.system.daemon_process import DaemonProcess
+from tests.system.systemd_machine import SystemdMachine, obstacle
+from tests.system.systemd_service import UNIT, UNIT_FILE, SystemdService, commands_in_head
 from tests.system.twins import Customer
 
 ROOT = Path(__file__).parents[2]
@@ -89,3 +92,26 @@ def tree(plant: Callable[..., SmallTree]) -> SmallTree:
     tree = plant()
     tree.healthy()
     return tree
+
+
+@pytest.fixture(scope="session")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SystemdMachine]:
+    """A machine with a systemd, on which the unit was installed as its head says."""
+    if reason := obstacle():
+        if os.environ.get("CI") == "true" and os.geteuid() == 0:
+            pytest.fail(f"systemd cannot be booted: {reason}")
+        pytest.skip(f"systemd cannot be booted: {reason}")
+    with SystemdMachine(tmp_path_factory.mktemp("systemd")) as machine:
+        installed = machine.follow(commands_in_head(UNIT_FILE)[0])
+        assert installed.code == 0, installed
+        assert machine.run("systemctl", "is-active", UNIT).out == "active\n"
+        machine.run("systemctl", "stop", UNIT)
+        yield machine
+
+
+@pytest.fixture
+def service(machine: SystemdMachine) -> Iterator[SystemdService]:
+    """The service of that machine; stopped when the test ends."""
+    service = SystemdService(machine)
+    yield service
+    service("stop")

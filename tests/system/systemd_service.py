@@ -16,6 +16,7 @@ DROP_INS = f"/etc/systemd/system/{UNIT}.d"
 STATE, RUNTIME = "/var/lib/clientsync", "/run/clientsync"
 IN_PLACE = (f"STATE_DIRECTORY={STATE}", f"RUNTIME_DIRECTORY={RUNTIME}")
 COMMAND = ("env", *IN_PLACE, "/opt/clientsync/bin/clientsync-supervisor", "--env-file", SETTINGS)
+SYNC = ("listener", "scanner", "writer")
 CGROUP = f"/sys/fs/cgroup/system.slice/{UNIT}"
 
 Record = dict[str, Any]
