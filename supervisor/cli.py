@@ -1,10 +1,15 @@
 """The command line: `clientsync-supervisor [options] command`."""
 
+import os
+import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
-from supervisor import __version__
+from procs.errors import describe
+from supervisor import __version__, exit_codes
 from supervisor.commands.check import check
 from supervisor.commands.options import Options
 from supervisor.commands.reload import reload
@@ -15,10 +20,24 @@ from supervisor.commands.uri import uri
 from supervisor.commands.verify import verify
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run; what the file system refuses, even to take the output, is one line."""
+        try:
+            return super().main(*args, **options)
+        except OSError as error:
+            with suppress(OSError):
+                click.echo(f"{error.filename or 'output'}: {describe(error)}", err=True)
+            # What is still buffered would fail again when Python ends.
+            for stream in (1, 2):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+            sys.exit(exit_codes.FAILED)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--env-file",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="PATH",
     help="Settings as NAME=value lines; the environment wins.  [default: .env, if there is one]",
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 from dotenv.parser import parse_stream
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+MAX_BYTES = 1_000_000
 _NOT_A_SETTING = "not a NAME=value line"
 
 
@@ -40,7 +41,11 @@ def read_bytes(path: Path) -> bytes:
     if path.is_fifo():
         # A reload would wait for ever for somebody who writes into it.
         raise OSError(None, "is a pipe, but must be a file that a reload can read again")
-    return path.read_bytes()
+    with path.open("rb") as stream:
+        content = stream.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise OSError(None, f"has more than {MAX_BYTES // 1_000_000} MB: this must be the wrong file")
+    return content
 
 
 def why_unreadable(error: OSError) -> str:

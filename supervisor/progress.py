@@ -4,8 +4,10 @@ No thread: the loop of the supervisor calls `show` and says when.
 """
 
 import logging
+import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -65,8 +67,10 @@ class ReindexProgress:
     def finish(self, summary: Mapping[str, Gauge]) -> None:
         """Print the summary line on stdout."""
         self.close()
-        sys.stdout.write(" ".join(f"{name}={summary.get(name, 0)}" for name in FIGURES) + "\n")
-        sys.stdout.flush()
+        line = " ".join(f"{name}={summary.get(name, 0)}" for name in FIGURES) + "\n"
+        if sys.stdout is not None:
+            with suppress(OSError):  # the work is done, whether or not it can be told
+                os.write(sys.stdout.fileno(), line.encode())
 
     def close(self) -> None:
         """Leave the terminal as it was."""

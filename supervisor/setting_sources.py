@@ -24,6 +24,10 @@ FOREIGN_PREFIX = "MONGO_INITDB_"
 """Names of MongoDB's container image: a `.env` is often shared with a compose file."""
 
 
+SHOWN_MAX = 200
+"""More of a wrong value is not shown: the line is to be read."""
+
+
 def is_secret(name: str) -> bool:
     """Tell whether the value of the setting `name` must never be shown."""
     return name in SECRETS
@@ -79,7 +83,8 @@ class Sources:
             # A connection string in the wrong place is still a secret.
             hidden = is_secret(name) or "@" in value or "://" in value
             where = "the environment" if name in self._environ else self._path
-            self._labels[name] = f"{name}{'' if hidden else f'={value!r}'} in {where}"
+            shown = value if len(value) <= SHOWN_MAX else f"{value[:SHOWN_MAX]}…"
+            self._labels[name] = f"{name}{'' if hidden else f'={shown!r}'} in {where}"
             if not value.isprintable():
                 self.problems.append(
                     f"{name} in {where}: a line break or another unprintable character (a quote not closed?)"

@@ -14,7 +14,7 @@ TRY_AGAIN_S = 0.05
 
 def ask_daemon(options: Options, command: str, timeout_s: float) -> dict[str, Any]:
     """Return the daemon's answer to `command`. Ends the command where there is none."""
-    settings = options.settings_to_find_daemon()
+    settings, wrong = options.settings_to_find_daemon()
     path = settings.runtime_dir / f"{settings.instance}.sock"
     deadline = time.monotonic() + STARTING_S
     while True:
@@ -29,7 +29,8 @@ def ask_daemon(options: Options, command: str, timeout_s: float) -> dict[str, An
         if owner is None:
             fail(
                 exit_codes.NOT_RUNNING,
-                f"instance {settings.instance!r} is not running (looked in {settings.runtime_dir})",
+                f"instance {settings.instance!r} is not running (looked in {settings.runtime_dir}"
+                f"{wrong and f', for the settings are wrong: {wrong}'})",
             )
         if time.monotonic() > deadline:
             fail(exit_codes.FAILED, f"pid {owner.pid} owns {path}, but does not listen there")

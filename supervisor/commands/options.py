@@ -31,9 +31,13 @@ class Options:
     env_file: Path | None
     instance: str | None
 
+    @property
+    def _name(self) -> str:
+        return DEFAULT_INSTANCE if self.instance is None else self.instance
+
     def settings(self, instance: str | None = None) -> Settings:
         """Return all settings. Raises SettingsError."""
-        return load(self.env_file, os.environ, instance=instance or self.instance or DEFAULT_INSTANCE)
+        return load(self.env_file, os.environ, instance=instance or self._name)
 
     def settings_or_fail(self) -> Settings:
         """Return all settings, or end the command with a line for each that is wrong."""
@@ -42,16 +46,20 @@ class Options:
         except SettingsError as error:
             fail(exit_codes.PERMANENT, *error.problems)
 
-    def settings_to_find_daemon(self) -> Settings:
-        """Return settings that are right in their places at least: a typo must not keep from `stop`."""
+    def settings_to_find_daemon(self) -> tuple[Settings, str]:
+        """Return settings that are right in their places at least: a typo must not keep from `stop`.
+
+        And what is wrong with the settings, if anything: the places may then be other ones.
+        """
         try:
-            return self.settings()
-        except SettingsError:
+            return self.settings(), ""
+        except SettingsError as error:
+            wrong = error.problems[0]
             places = _places_in(self.env_file or Path(".env")) | {
                 name: os.environ[name] for name in PLACES if name in os.environ
             }
         try:
-            return load(Path(os.devnull), places, instance=self.instance or DEFAULT_INSTANCE)
+            return load(Path(os.devnull), places, instance=self._name), wrong
         except SettingsError as error:
             fail(exit_codes.PERMANENT, *error.problems)
 

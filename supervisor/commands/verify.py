@@ -52,5 +52,5 @@ def _verdict(settings: Settings) -> Verdict:
 
 
 def _show_progress(compared: int) -> None:
-    if sys.stderr.isatty():
+    if sys.stderr and sys.stderr.isatty():
         click.echo(f"\r{compared} compared ", nl=False, err=True)
