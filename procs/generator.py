@@ -9,6 +9,7 @@ from typing import Any
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError
 
+from procs import preflight
 from procs.config import GeneratorConfig
 from procs.customers import Customers
 from procs.lifeline import Lifeline
@@ -31,12 +32,18 @@ def run(life: Lifeline[GeneratorConfig]) -> None:
     inserted = 0
     with connect(config.database, "generator") as client, suppress(Stopped):
         source = client[config.database.name][config.database.source]
+
+        def add(batch: list[dict[str, Any]]) -> None:
+            with preflight.right("insert", config.database, source.name):
+                insert(source, batch)
+
+        ride_out(life, partial(preflight.check_server, client, config.database))
         begun = time.monotonic()
         while not life.stopping:
             missing = sizes.randint(life.config.batch_min, life.config.batch_max)
             while missing and not life.stopping:
                 batch = customers.batch(min(missing, MOST_AT_ONCE))
-                ride_out(life, partial(insert, source, batch))
+                ride_out(life, partial(add, batch))
                 missing -= len(batch)
                 inserted += len(batch)
                 life.beat("generating", ready=True, inserted_total=inserted)

@@ -116,6 +116,8 @@ class Mirror:
                     "MIRROR_COLLECTION has another collation than SOURCE_COLLECTION, so their order differs: "
                     "drop it, and it is made anew"
                 )
+            if "viewOn" in mirror:  # refused by the listener's preflight, and not ours to drop
+                return
             self.pair.mirror.drop()
             mirror = None
         if mirror is None:

@@ -1,6 +1,7 @@
 """One way to open a client and to read MongoDB's errors: wait, try again, or give up."""
 
 import logging
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
 from pymongo.errors import (
     AutoReconnect,
+    BulkWriteError,
     ConfigurationError,
     ConnectionFailure,
     NetworkTimeout,
@@ -37,6 +39,7 @@ WAITING = "waiting"
 # https://github.com/mongodb/mongo/blob/r6.0.5/src/mongo/base/error_codes.yml
 NOT_REPLICA_SET = {20, 40573}
 AUTHENTICATION_FAILED, UNAUTHORIZED = 18, 13
+DATABASE_DIFFERS_IN_CASE = 13297
 UNAVAILABLE = {
     50,  # MaxTimeMSExpired
     91,  # ShutdownInProgress
@@ -76,15 +79,19 @@ def connect(database: Database, role: str, patience_s: float | None = None) -> "
 
     `patience_s` bounds calls on which that time-out is lifted.
     """
-    return MongoClient(
-        database.uri,
-        appname=f"clientsync {role}",
-        timeoutMS=database.timeout_ms,
-        # timeoutMS would overwrite the waiting time of a getMore; this bound holds where it is lifted.
-        socketTimeoutMS=database.timeout_ms if patience_s is None else round(patience_s * 1000),
-        connectTimeoutMS=SELECT_SERVER_MS,
-        serverSelectionTimeoutMS=SELECT_SERVER_MS,
-    )
+    with warnings.catch_warnings(action="ignore"):  # deprecated options, compressors that are not installed
+        return MongoClient(
+            database.uri,
+            # The name of a mongodb+srv:// is looked up with the first call, which can be repeated.
+            connect=False,
+            appname=f"clientsync {role}",
+            timeoutMS=database.timeout_ms,
+            # timeoutMS would overwrite the waiting time of a getMore; this bound holds where it is lifted.
+            socketTimeoutMS=database.timeout_ms if patience_s is None else round(patience_s * 1000),
+            connectTimeoutMS=SELECT_SERVER_MS,
+            serverSelectionTimeoutMS=SELECT_SERVER_MS,
+            w="majority",  # whatever the URI says: what was written is there
+        )
 
 
 def is_unavailable(error: PyMongoError) -> bool:
@@ -105,21 +112,30 @@ def is_transient(error: PyMongoError) -> bool:
 
 def permanent(error: PyMongoError) -> PermanentError | None:
     """Return the line for the operator if only a change of settings, rights or server can mend `error`."""
-    if not isinstance(error, OperationFailure):
-        return None
-    if error.code == AUTHENTICATION_FAILED:
+    codes = _codes(error)
+    if AUTHENTICATION_FAILED in codes:
         return PermanentError(
             "MONGO_URI: the server refused user or password (code 18); "
             "correct them (and authSource) in MONGO_URI or MONGO_URI_FILE"
         )
-    if error.code == UNAUTHORIZED:
+    if UNAUTHORIZED in codes:
         return PermanentError(
-            "MONGO_URI: its user lacks a right on MongoDB (code 13); "
-            "`clientsync-supervisor check` names the missing one"
+            "MONGO_URI: a right on MongoDB is missing (code 13); `clientsync-supervisor check` names it"
         )
-    if error.code in NOT_REPLICA_SET:
+    if DATABASE_DIFFERS_IN_CASE in codes:
+        return PermanentError(
+            "MONGO_DB: the server has a database of this name in other upper and lower case (code 13297); "
+            "write it as it is written there"
+        )
+    if isinstance(error, OperationFailure) and error.code in NOT_REPLICA_SET:
         return PermanentError(NOT_REPLICA_SET_TEXT)
     return None
+
+
+def _codes(error: PyMongoError) -> set[int | None]:
+    """Return the server's codes for `error`, and for each write of a bulk that it refused."""
+    writes = error.details.get("writeErrors", []) if isinstance(error, BulkWriteError) else []
+    return {error.code if isinstance(error, OperationFailure) else None, *(each["code"] for each in writes)}
 
 
 class Stopped(Exception):

@@ -3,46 +3,61 @@
 Each check returns a detail for people or raises PermanentError.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+import pymongo
 from pymongo import MongoClient, ReadPreference
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
-from pymongo.errors import OperationFailure
+from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
+from pymongo.read_concern import ReadConcern
 
 from procs import state
 from procs.changestream import ChangeStream
 from procs.config import Database
 from procs.errors import PermanentError
-from procs.mongo import NOT_REPLICA_SET_TEXT, UNAUTHORIZED
+from procs.mirror import MAJORITY
+from procs.mongo import NOT_REPLICA_SET_TEXT, SELECT_SERVER_MS, UNAUTHORIZED
 
 Client = MongoClient[dict[str, Any]]
 Check = Callable[[Client, Database], str]
 
 NOT_YET_INITIALIZED = 94
 DOCUMENT_VALIDATION_FAILED = 121
+NOT_WRITABLE_PRIMARY = 10107
+DUPLICATE_KEY = 11000
+
+NEVER_PRIMARY = ("hidden", "passive", "arbiterOnly")
+"""What `hello` calls members that cannot be elected."""
+
+PROBE = {"_id": "clientsync check"}
 
 
 def require(client: Client, database: Database) -> None:
-    """Raise PermanentError if the server or the source can never serve; cheap enough for every start."""
+    """Raise PermanentError if the server or a collection can never serve; cheap enough for every start."""
     check_replica_set(client, database)
-    check_source(client, database)
+    for check in (check_source, check_mirror, check_state):
+        check(client, database)
 
 
 def check_server(client: Client, database: Database) -> str:
     """The server answers and accepts the user."""
-    build = client.admin.command("buildInfo")
+    with _in_the_set(client):
+        build = client.admin.command("buildInfo")
     client.get_database(database.name).command("ping")
     return f"MongoDB {build['version']}"
 
 
 def check_replica_set(client: Client, database: Database) -> str:
     """Change streams and transactions need a replica set (one member is enough) or a sharded cluster."""
-    hello = client.admin.command("hello")
+    with _in_the_set(client):
+        hello = client.admin.command("hello")
     if hello.get("msg") == "isdbgrid":
         return "sharded cluster"
     if "setName" in hello:
+        _check_primary(hello)
         return f"replica set {hello['setName']}"
     if hello.get("isreplicaset"):  # started with --replSet: it may be initiated any moment
         raise OperationFailure("not initiated yet", NOT_YET_INITIALIZED)
@@ -51,33 +66,35 @@ def check_replica_set(client: Client, database: Database) -> str:
 
 def check_source(client: Client, database: Database) -> str:
     """The source must be a plain collection, or not exist yet."""
-    for found in client.get_database(database.name).list_collections(filter={"name": database.source}):
-        kind = found.get("type", "collection")
-        if kind != "collection":
-            raise PermanentError(
-                f"SOURCE_COLLECTION: {database.source} is a {kind}, which has no change stream of its own; "
-                "name the collection that it is made from"
-            )
-        return database.source
-    return f"{database.source} (does not exist yet)"
+    return _check_kind(client, database, database.source, "SOURCE_COLLECTION", "name such a one")
+
+
+def check_mirror(client: Client, database: Database) -> str:
+    """The mirror likewise."""
+    return _check_kind(client, database, database.mirror, "MIRROR_COLLECTION", "drop it, or name another one")
+
+
+def check_state(client: Client, database: Database) -> str:
+    """The collection of what clientsync remembers likewise."""
+    return _check_kind(client, database, state.NAME, "MONGO_DB", "drop it, or name another database")
 
 
 def check_read(client: Client, database: Database) -> str:
     """The user may read the source."""
-    with _right("find", database.source):
-        client.get_database(database.name)[database.source].find_one({}, {"_id": 1})
+    with right("find", database, database.source):
+        _collection(client, database, database.source).find_one({}, {"_id": 1})
     return "find"
 
 
 def check_watch(client: Client, database: Database) -> str:
     """The user may open a change stream on the source."""
-    with _right("changeStream", database.source):
+    with right("changeStream", database, database.source):
         ChangeStream(client, database, None).close()
     return "changeStream"
 
 
 def check_write_mirror(client: Client, database: Database) -> str:
-    """The user may write the mirror."""
+    """The user may write the mirror (the right to insert is also that to create)."""
     return _try_writes(client, database, database.mirror)
 
 
@@ -90,6 +107,8 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("server", check_server),
     ("replica set", check_replica_set),
     ("source", check_source),
+    ("mirror", check_mirror),
+    ("state", check_state),
     ("read source", check_read),
     ("watch source", check_watch),
     ("write mirror", check_write_mirror),
@@ -97,46 +116,99 @@ CHECKS: tuple[tuple[str, Check], ...] = (
 )
 
 
-class _right:
-    """Tells which right is missing when the server answers 13 (Unauthorized)."""
+@contextmanager
+def right(action: str, database: Database, collection: str) -> Iterator[None]:
+    """Tell which right is missing when the server answers 13 (Unauthorized)."""
+    try:
+        yield
+    except OperationFailure as error:
+        if error.code != UNAUTHORIZED:
+            raise
+        if "@" in database.uri:
+            line = f"its user lacks {action} on {collection}; grant it (see README, minimal rights)"
+        else:
+            line = f"it names no user, and nobody has {action} on {collection}; put user:password@ into it"
+        raise PermanentError(f"MONGO_URI: {line}") from None
 
-    def __init__(self, action: str, collection: str) -> None:
-        self._line = (
-            f"MONGO_URI: its user lacks {action} on {collection}; grant it (see README, minimal rights)"
+
+@contextmanager
+def _in_the_set(client: Client) -> Iterator[None]:
+    """Tell servers that are up, but not in the replica set that is asked for, from those that are away."""
+    try:
+        with pymongo.timeout(SELECT_SERVER_MS / 1000):
+            yield
+    except ServerSelectionTimeoutError:
+        if client.topology_description.server_descriptions():
+            raise
+        raise PermanentError(  # the driver crosses out who says that it is no member
+            "MONGO_URI: the servers are up, but in no replica set, or in another than its option replicaSet "
+            "says; correct that, or start mongod with --replSet and run rs.initiate()"
+        ) from None
+
+
+def _check_primary(hello: Mapping[str, Any]) -> None:
+    """Only a direct connection leads to a member that is not the primary; that one may still become it."""
+    if hello.get("isWritablePrimary"):
+        return
+    if any(hello.get(kind) for kind in NEVER_PRIMARY):
+        raise PermanentError(
+            "MONGO_URI: directConnection leads to a member that never is the primary; "
+            "remove directConnection, so that the primary is found"
         )
+    raise OperationFailure("not the primary", NOT_WRITABLE_PRIMARY)
 
-    def __enter__(self) -> None:
-        return None
 
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, OperationFailure) and error.code == UNAUTHORIZED:
-            raise PermanentError(self._line) from None
+def _check_kind(client: Client, database: Database, name: str, setting: str, remedy: str) -> str:
+    found = _find(client, database, name)
+    if found is None:
+        return f"{name} (does not exist yet)"
+    kind = {"view": "a view", "timeseries": "a time-series collection"}.get(found.get("type", "collection"))
+    if found.get("options", {}).get("capped"):  # no snapshot reads it, no transaction writes it
+        kind = "a capped collection"
+    if kind:
+        raise PermanentError(f"{setting}: {name} is {kind}, but must be a plain collection; {remedy}")
+    return name
+
+
+def _find(client: Client, database: Database, name: str) -> Mapping[str, Any] | None:
+    """Return what the server lists about a collection; None if there is none."""
+    with right("listCollections", database, database.name):
+        return next(client.get_database(database.name).list_collections(filter={"name": name}), None)
+
+
+def _collection(client: Client, database: Database, name: str) -> "Collection[Any]":
+    return client.get_database(database.name, read_preference=ReadPreference.PRIMARY)[name]
 
 
 def _try_writes(client: Client, database: Database, name: str) -> str:
-    """Insert, update and delete one document in a transaction that is always aborted."""
-    collection: Collection[Any] = client.get_database(database.name, read_preference=ReadPreference.PRIMARY)[
-        name
-    ]
-    probe = {"_id": "clientsync check"}
+    """Read, update, delete and insert in a transaction that is always aborted."""
+    collection = _collection(client, database, name)
     with client.start_session() as session:
-        session.start_transaction()
         try:
-            _write_all(collection, probe, session)
+            with _aborted(session):
+                with right("find", database, name):
+                    collection.find_one(PROBE, session=session)
+                with right("update", database, name):
+                    collection.update_one(PROBE, {"$set": {"x": 1}}, session=session)
+                with right("remove", database, name):
+                    collection.delete_one(PROBE, session=session)
+                with right("insert", database, name):
+                    collection.insert_one(PROBE, session=session)
         except OperationFailure as error:
+            if error.code not in (DOCUMENT_VALIDATION_FAILED, DUPLICATE_KEY):
+                raise
             if error.code == DOCUMENT_VALIDATION_FAILED:
-                return "has a validator: customers that it refuses are left out of the mirror"
-            raise
-        finally:
-            if session.in_transaction:
-                session.abort_transaction()
-    return "insert, update, remove"
+                with _aborted(session), right("bypassDocumentValidation", database, name):
+                    collection.insert_one(PROBE, bypass_document_validation=True, session=session)
+            return "a validator or unique index may refuse customers: they are left out of the mirror"
+    return "find, insert, update, remove"
 
 
-def _write_all(collection: "Collection[Any]", probe: dict[str, Any], session: ClientSession) -> None:
-    with _right("insert", collection.name):
-        collection.insert_one(probe, session=session)
-    with _right("update", collection.name):
-        collection.update_one(probe, {"$set": {"x": 1}}, session=session)
-    with _right("remove", collection.name):
-        collection.delete_one(probe, session=session)
+@contextmanager
+def _aborted(session: ClientSession) -> Iterator[None]:
+    session.start_transaction(ReadConcern("local"), MAJORITY, ReadPreference.PRIMARY)
+    try:
+        yield
+    finally:
+        if session.in_transaction:
+            session.abort_transaction()

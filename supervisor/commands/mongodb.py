@@ -14,6 +14,20 @@ from supervisor.settings import Settings
 
 Client = MongoClient[dict[str, Any]]
 
+MET = (
+    ("SSL handshake failed", "TLS fails: compare its options tls… with the server"),
+    ("Connection refused", "connection refused"),
+    ("No route to host", "no route to the host"),
+    ("Name or service not known", "unknown host name"),
+    ("No address associated with hostname", "unknown host name"),
+    ("name resolution", "host names cannot be looked up"),
+    ("DNS query name does not exist", "unknown host name"),
+    ("resolution lifetime expired", "host names cannot be looked up"),
+    ("connection closed", "it hangs up: does it want tls=true?"),
+    ("timed out", "no answer in time"),
+)
+"""Fixed words that the driver's error, which is never shown itself, may hold; what they mean."""
+
 
 @contextmanager
 def reach(settings: Settings, role: str) -> Iterator[Client]:
@@ -37,5 +51,6 @@ def explain(error: PyMongoError) -> str:
     if told := permanent(error):
         return str(told)
     if is_unavailable(error):
-        return "MONGO_URI: no primary answers; is the server running, and its replica set initiated?"
+        met = next((f" ({told})" for words, told in MET if words in str(error)), "")
+        return f"MONGO_URI: no primary answers{met}; is the server running, and its replica set initiated?"
     return f"MongoDB refused: {describe(error)}"
