@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup run test chaos lint format types bench build clean
+.PHONY: help setup run test chaos mutants lint format types bench build clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '%-8s %s\n' "$$name" "$$text"; done
@@ -41,6 +41,9 @@ test: $(STAMP) ## the whole suite, against a real mongod
 
 chaos: $(STAMP) ## kill -9 whatever runs, for SECONDS=60 from SEED=... on
 	@"$(BIN)/python" -m tests.chaos
+
+mutants: $(STAMP) ## break each rule on purpose; the test named beside the break must go red
+	@"$(BIN)/python" -m tests.mutants
 
 lint: $(STAMP) ## find mistakes and unformatted code
 	@"$(BIN)/ruff" check

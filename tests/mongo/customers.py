@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-from bson import encode
 from pymongo.collection import Collection
 
 from procs.messages import Id
 from procs.mirror import Copied, Mirror
 from procs.mongo import RAW
 from procs.rawbson import value
-from procs.selection import Range
+from procs.selection import Range, id_of
 
 Customers = Collection[Any]
 EVERYTHING = Range(None, None)
@@ -26,7 +25,7 @@ def ids(*objects: Any) -> list[Id]:
 
 def bytes_by_id(collection: Customers) -> dict[bytes, bytes]:
     found = collection.with_options(RAW).find()
-    return {bytes(encode({"": each["_id"]})): bytes(each.raw) for each in found}
+    return {id_of(bytes(each.raw)): bytes(each.raw) for each in found}
 
 
 def images(source: Customers, anonymise: Callable[[bytes], bytes]) -> dict[bytes, bytes]:

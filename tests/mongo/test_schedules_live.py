@@ -167,3 +167,21 @@ def test_r1_a_kill_after_any_chunk_of_a_walk_lets_the_next_one_go_on(
 
     assert killed_after == 8
     assert converged()
+
+
+def test_r2_an_error_of_the_server_is_not_taken_for_done(
+    client: MongoClient[Any], database: Database, source: Customers, mirror: Mirror
+) -> None:
+    source.insert_one(customer(1))
+    refused = {"configureFailPoint": "failCommand", "mode": {"times": 1}}
+    refused["data"] = {"failCommands": ["commitTransaction"], "errorCode": 8, "appName": "clientsync writer"}
+    ours, its = CONTEXT.Pipe()
+    child = Running(writer.run, sync_config(database), changed=its)
+    eventually(lambda: child.beat.ready)
+
+    client.admin.command(refused)
+    ours.send(Changed(1, tuple(ids(1))))
+
+    eventually(lambda: not child.alive)
+    assert child.error is not None
+    assert not ours.poll()

@@ -1,0 +1,62 @@
+"""R4: one instance is active at a time, by the server's clock."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+
+from procs.config import Database
+from procs.lease import Lease, LeaseLost
+from tests.eventually import eventually
+
+LONG_MS, SHORT_MS = 60_000, 200
+Candidate = Callable[..., Lease]
+
+
+@pytest.fixture
+def candidate(client: MongoClient[Any], database: Database) -> Candidate:
+    """Return an instance that may want the lease: `candidate("one", lease_ms=…)`."""
+    return lambda name, lease_ms=LONG_MS: Lease(client, database, name, lease_ms)
+
+
+def test_r4_only_one_of_two_gets_the_lease(candidate: Candidate) -> None:
+    one, other = candidate("one"), candidate("other")
+
+    assert one.acquire()
+    assert not other.acquire()
+    assert one.is_held()
+    one.renew()
+
+
+def test_r4_a_lease_that_is_not_renewed_expires_and_its_next_term_begins(candidate: Candidate) -> None:
+    dead, heir = candidate("dead", lease_ms=SHORT_MS), candidate("heir")
+    dead.acquire()
+
+    eventually(heir.acquire)
+
+    assert heir.term == dead.term + 1
+    with pytest.raises(LeaseLost):
+        dead.renew()
+
+
+def test_r4_a_lease_that_is_released_is_free_at_once(candidate: Candidate) -> None:
+    one, other = candidate("one"), candidate("other")
+    one.acquire()
+
+    one.release()
+
+    assert not one.is_held()
+    assert other.acquire()
+
+
+def test_r4_an_instance_that_was_killed_and_started_again_takes_its_own_lease_back(
+    candidate: Candidate,
+) -> None:
+    killed = candidate("one")
+    killed.acquire()
+
+    again = candidate("one")
+
+    assert again.acquire()
+    assert again.term == killed.term + 1
