@@ -18,12 +18,25 @@ ROOM_FOR_TOUCH = 100
 
 EMPTY_TIMESTAMP = bytes([rawbson.TIMESTAMP]) + bytes(8)
 
+
+class Image(RawBSONDocument):
+    """What is written, as it is.
+
+    pymongo asks a replacement whether it is empty, and a RawBSONDocument is decoded for the answer: that takes
+    time, and fails on what Python cannot hold (year 10000, a string that is not UTF-8).
+    """
+
+    def __bool__(self) -> bool:
+        """Tell that it is not empty: it has an `_id`."""
+        return True
+
+
 Write = InsertOne[Any] | ReplaceOne[Any] | UpdateOne | UpdateMany | DeleteMany
 
 
 def insert(id_: Id, image: bytes) -> list[Write]:
     """Return the writes that add `image`."""
-    added: list[Write] = [InsertOne(RawBSONDocument(image))]
+    added: list[Write] = [InsertOne(Image(image))]
     return [*added, _exact(id_, image)] if _has_empty_timestamp(image) else added
 
 
@@ -31,7 +44,7 @@ def replace(id_: Id, image: bytes) -> Write:
     """Return the write that puts `image` in the place of what is there."""
     if _has_empty_timestamp(image) or _has_dollar_name(image):
         return _exact(id_, image)
-    return ReplaceOne(exactly(id_), RawBSONDocument(image))
+    return ReplaceOne(exactly(id_), Image(image))
 
 
 def touch(ids: Sequence[Id], images: Mapping[Id, bytes]) -> list[Write]:
@@ -56,7 +69,7 @@ def touch(ids: Sequence[Id], images: Mapping[Id, bytes]) -> list[Write]:
 
 def _exact(id_: Id, image: bytes) -> UpdateOne:
     """Return the slower write that takes `image` as it is, whatever it holds."""
-    return UpdateOne(exactly(id_), [{"$replaceWith": {"$literal": RawBSONDocument(image)}}])
+    return UpdateOne(exactly(id_), [{"$replaceWith": {"$literal": Image(image)}}])
 
 
 def _has_empty_timestamp(image: bytes) -> bool:

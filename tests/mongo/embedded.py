@@ -10,6 +10,7 @@ from pymongo import MongoClient, WriteConcern
 from procs import mongod
 from procs.errors import PermanentError, TemporaryError
 from tests.eventually import eventually
+from tests.mongod_process import MongodProcess
 
 Client = MongoClient[dict[str, Any]]
 
@@ -33,6 +34,22 @@ def insert(directory: Path, *documents: dict[str, Any]) -> None:
 def customers(directory: Path) -> list[Any]:
     with Client(mongod.prepare(directory), timeoutMS=10_000) as client:
         return [each["_id"] for each in client.shop.customers.find().sort("_id")]
+
+
+def make_of_newer_version(directory: Path) -> None:
+    """Have the data in `directory` say that a later MongoDB wrote them."""
+    with MongodProcess(directory, replica_set=None) as plain:
+        with Client(plain.uri, timeoutMS=10_000) as client:
+            document = {"_id": "featureCompatibilityVersion", "version": "99.0"}
+            client.shop.versions.insert_one(document)
+            # mongod refuses to write a version that it does not know, but not to have it moved there.
+            for source, target in (
+                ("admin.system.version", "admin.former"),
+                ("shop.versions", "admin.system.version"),
+            ):
+                rename = {"op": "c", "ns": "admin.$cmd", "o": {"renameCollection": source, "to": target}}
+                client.admin.command("applyOps", [rename])
+        plain.stop()
 
 
 def failure(own: mongod.Mongod | None, timeout_s: float = 30) -> PermanentError | TemporaryError:

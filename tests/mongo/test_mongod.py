@@ -109,7 +109,9 @@ class TestOneServerPerDirectory:
         with subprocess.Popen([sys.executable, "-c", script, home], stdout=subprocess.PIPE) as owner:
             assert owner.stdout is not None
             pid = int(owner.stdout.readline())
-            eventually(lambda: mongods_of(home) == [pid], message="mongod executed")
+            eventually(
+                lambda: Path(f"/proc/{pid}/exe").readlink().name == "mongod", message="mongod executed"
+            )
             os.kill(pid, signal.SIGSTOP)
 
             owner.kill()

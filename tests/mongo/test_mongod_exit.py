@@ -11,8 +11,8 @@ from procs import mongod
 from procs.errors import PermanentError, TemporaryError
 from procs.mongod_exit import explain
 from procs.mongod_home import Home
-from tests.mongo.embedded import Client, failure, started
-from tests.mongod_process import MongodProcess, mongods_of
+from tests.mongo.embedded import failure, make_of_newer_version, started
+from tests.mongod_process import mongods_of
 
 CANARY = "canary.customer@example.com"
 
@@ -21,18 +21,7 @@ class TestEnd:
     def test_data_of_a_newer_version(self, home: Path) -> None:
         with started(home):
             pass
-        with MongodProcess(home, replica_set=None) as plain:
-            with Client(plain.uri, timeoutMS=10_000) as client:
-                document = {"_id": "featureCompatibilityVersion", "version": "99.0"}
-                client.shop.versions.insert_one(document)
-                # mongod refuses to write a version that it does not know, but not to have it moved there.
-                for source, target in (
-                    ("admin.system.version", "admin.former"),
-                    ("shop.versions", "admin.system.version"),
-                ):
-                    rename = {"op": "c", "ns": "admin.$cmd", "o": {"renameCollection": source, "to": target}}
-                    client.admin.command("applyOps", [rename])
-            plain.stop()
+        make_of_newer_version(home)
 
         error = failure(mongod.try_start(home))
 

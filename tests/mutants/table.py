@@ -112,7 +112,7 @@ MUTANTS = (
            (("        if checkpoint.reindex_due:\n", "        if False:\n"),),
            f"{SYNC}::test_a_changed_policy_leads_to_a_reindex"),
     Mutant("decoded and encoded again", "procs/writes.py",
-           (("added: list[Write] = [InsertOne(RawBSONDocument(image))]",
+           (("added: list[Write] = [InsertOne(Image(image))]",
              "added: list[Write] = [InsertOne(__import__('bson').decode(image))]"),),
            "tests/mongo/test_bits.py"),
     Mutant("unmirrorable ones block the others", "procs/mirror.py",
