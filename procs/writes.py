@@ -22,8 +22,8 @@ EMPTY_TIMESTAMP = bytes([rawbson.TIMESTAMP]) + bytes(8)
 class Image(RawBSONDocument):
     """What is written, as it is.
 
-    pymongo asks a replacement whether it is empty, and a RawBSONDocument is decoded for the answer: that takes
-    time, and fails on what Python cannot hold (year 10000, a string that is not UTF-8).
+    pymongo asks a replacement whether it is empty, for which a RawBSONDocument is decoded: that takes time,
+    and fails on what Python cannot hold (year 10000, a string that is not UTF-8).
     """
 
     def __bool__(self) -> bool:
