@@ -1,6 +1,7 @@
 """`check`: would a start work? One line for each thing that it needs."""
 
 import os
+import tempfile
 from collections.abc import Callable
 from functools import partial
 
@@ -13,6 +14,9 @@ from supervisor import exit_codes
 from supervisor.commands.mongodb import explain, reach
 from supervisor.commands.options import Options, pass_options
 from supervisor.settings import Settings
+
+PROBE_BYTES = 10_000
+"""What a start writes at least: a pid, a ledger."""
 
 
 @click.command()
@@ -62,4 +66,9 @@ def _state_directory(settings: Settings) -> str:
     existing = next(each for each in (directory, *directory.parents) if each.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise PermanentError(f"STATE_DIR: {existing} is not a directory that this user may write")
+    try:
+        with tempfile.TemporaryFile(dir=existing) as probe:
+            probe.write(bytes(PROBE_BYTES))
+    except OSError as error:
+        raise PermanentError(f"STATE_DIR: {existing}: {error.strerror}; make room, or set another") from None
     return str(directory)

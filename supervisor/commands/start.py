@@ -134,4 +134,7 @@ def open_control(settings: Settings) -> ControlServer:
         settings.runtime_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         return ControlServer(path)
     except OSError as error:
-        raise SettingsError(f"the control socket {path} cannot be made: {error.strerror}") from None
+        raise SettingsError(
+            f"the control socket {path} cannot be made: {error.strerror}; remove what is in its place, "
+            "or mend the rights of its directory"
+        ) from None
