@@ -28,6 +28,7 @@ from procs.lifeline import Lifeline
 from procs.messages import Changed, Drain, Inserted, Scan, ScanKind, split_ids
 from procs.mongo import Stopped, connect, ride_out
 from procs.outbox import Outbox
+from procs.unmirrorable import Unmirrorable
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ class Listener:
         self._scanner, self._writer = scanner, writer
         self._lease = Lease(client, config.database, f"{config.instance}@{config.node}", config.lease_ms)
         self._checkpoints = Checkpoints(client, config.database)
+        self._unmirrorable = Unmirrorable(client, config.database)
         self._policy = Anonymiser(config.policy).fingerprint
         self._stream: ChangeStream | None = None
         self._position: Position | None = None
@@ -179,6 +181,7 @@ class Listener:
         """Notice what no event tells: a source that is there (again), a mirror that is not the one it was."""
         was, now = self._identity, identity.look(self._client, self._database)
         self._identity, self._looked_at = now, time.monotonic()
+        self._life.beat(unmirrorable=self._unmirrorable.count())
         if was.mirror and now.mirror != was.mirror:
             self._reindex("MIRROR_COLLECTION was dropped or replaced", "mirror_replaced")
         if self._source_missing and now.source:

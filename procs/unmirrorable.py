@@ -30,6 +30,7 @@ class Unmirrorable:
         self._states = state.collection(client, database)
         self._raw = self._states.with_options(codec_options=RAW)
         self._key = state.key(database, "unmirrorable")
+        self._ours = {f"_id.{name}": value for name, value in self._key.items()}
         self._known: set[Id] = set()
 
     def load(self) -> list[Id]:
@@ -42,9 +43,12 @@ class Unmirrorable:
         """Return all ids that are remembered."""
         return set(self._find(limit=0))
 
+    def count(self) -> int:
+        """Return how many are remembered."""
+        return self._states.count_documents(self._ours)
+
     def _find(self, limit: int) -> Iterator[Id]:
-        ours = {f"_id.{name}": value for name, value in self._key.items()}
-        for found in self._raw.find(ours, {"_id": 1}, limit=limit):
+        for found in self._raw.find(self._ours, {"_id": 1}, limit=limit):
             yield id_of(id_of(bytes(found.raw))[1:], b"id")
 
     def remember(self, id_: Id, code: int, session: ClientSession) -> None:

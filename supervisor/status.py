@@ -73,6 +73,7 @@ def _sync(state: State, running: Mapping[str, Running], mirrored_before: int) ->
     return {
         "phase": health.sync_phase(state),
         "pending": listener.get("pending", 0),
+        "unmirrorable": listener.get("unmirrorable", 0),
         "lag_ms": listener.get("lag_ms", 0),
         "mirrored_total": mirrored_before + sum(mirrored(beat) for beat in beats.values()),
     }
@@ -95,7 +96,8 @@ def render(status: Mapping[str, Any], console: Console) -> None:
     sync = status["sync"]
     if sync["phase"] is not None:
         figures = f"{sync['pending']} pending, {sync['lag_ms']} ms behind, {sync['mirrored_total']} mirrored"
-        _line(console, f"mirror   {sync['phase']}: {figures}")
+        left_out = f", {sync['unmirrorable']} left out (unmirrorable)" if sync["unmirrorable"] else ""
+        _line(console, f"mirror   {sync['phase']}: {figures}{left_out}")
     table = Table("child", "state", "pid", "uptime", "restarts", "phase", "figures", box=None, pad_edge=False)
     for child in status["children"]:
         table.add_row(

@@ -72,6 +72,20 @@ def test_people_get_a_table_of_plain_text_where_it_is_piped(connected: CommandLi
     assert {name: int(row[2]) for name, row in rows.items()} == pids
 
 
+def test_customers_that_the_mirror_refuses_are_counted(
+    connected: CommandLine, source: Customers, mirror: Customers, run: Run
+) -> None:
+    mirror.database.create_collection(mirror.name, validator={"lastName": {"$exists": True}})
+    source.insert_many([customer(1), {"_id": 2, "firstName": "nameless"}])
+
+    daemon = run(connected, "start", "sync")
+    daemon.healthy()
+
+    eventually(lambda: daemon.status()["sync"]["unmirrorable"] == 1)
+    assert ", 1 left out (unmirrorable)" in daemon.ask("status").out.splitlines()[2]
+    assert mirror.find_one({"_id": 1})
+
+
 def test_the_control_socket_and_the_files_are_the_owners_alone(connected: CommandLine, run: Run) -> None:
     daemon = run(connected, "start", "sync")
     daemon.healthy()
