@@ -161,13 +161,13 @@ def _check_primary(hello: Mapping[str, Any]) -> None:
 def _check_kind(client: Client, database: Database, name: str, setting: str, remedy: str) -> str:
     found = _find(client, database, name)
     if found is None:
-        return f"{name} (does not exist yet)"
+        return f"{database.name}.{name} (does not exist yet)"
     kind = {"view": "a view", "timeseries": "a time-series collection"}.get(found.get("type", "collection"))
     if found.get("options", {}).get("capped"):  # no snapshot reads it, no transaction writes it
         kind = "a capped collection"
     if kind:
         raise PermanentError(f"{setting}: {name} is {kind}, but must be a plain collection; {remedy}")
-    return name
+    return f"{database.name}.{name}"
 
 
 def _find(client: Client, database: Database, name: str) -> Mapping[str, Any] | None:

@@ -12,7 +12,6 @@ from tests.system.unprivileged import UNPRIVILEGED
 
 SECRET = "s3cret-pass"
 NOWHERE = "mongodb://127.0.0.1:1/"
-SHELL = ("sh", "-c")
 
 
 @pytest.fixture
@@ -242,20 +241,3 @@ def test_where_nothing_runs_and_the_settings_are_wrong_both_are_told(cli: Comman
         f"instance 'default' is not running (looked in {cli.state_dir}, "
         "for the settings are wrong: my.env: No such file or directory)",
     )
-
-
-@pytest.mark.parametrize("command_name", ["check", "uri", "--help"])
-def test_output_that_cannot_be_written_is_one_line(cli: CommandLine, command_name: str) -> None:
-    refused = replace(cli, before=(*SHELL, 'exec "$@" >/dev/full', "sh"))(command_name)
-
-    assert refused.code == 1
-    assert refused.line.startswith("output: OSError (No space left on device)")
-
-
-@pytest.mark.parametrize("command_name", ["uri", "status", "--help"])
-def test_closed_streams_are_no_failure(cli: CommandLine, command_name: str) -> None:
-    with_streams = cli(command_name)
-
-    without = replace(cli, before=(*SHELL, 'exec "$@" <&- >&- 2>&-', "sh"))(command_name)
-
-    assert (without.code, without.out, without.err) == (with_streams.code, "", "")
