@@ -87,6 +87,12 @@ def try_start(directory: Path) -> "Mongod | None":
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with told(home.directory):
+            if home.directory.stat().st_uid != os.geteuid():
+                # Files that root makes here could not be written by the owner afterwards.
+                raise PermanentError(
+                    f"the embedded MongoDB in {home.directory} does not run and belongs to another user: "
+                    "start it as that user, or wait until its daemon runs"
+                )
             if home.log.exists():
                 home.log.replace(home.old_log)
         return Mongod(home, find(), lock)

@@ -118,6 +118,18 @@ class TestOneServerPerDirectory:
 
         eventually(lambda: not mongods_of(home), message="mongod gone")
 
+    @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a directory away")
+    def test_root_does_not_start_the_server_of_another_user(self, home: Path) -> None:
+        with started(home):
+            pass
+        os.chown(home, 65_534, 65_534)
+        before = {path.name: path.stat().st_mtime_ns for path in home.iterdir()}
+
+        with pytest.raises(PermanentError, match="belongs to another user"):
+            mongod.try_start(home)
+
+        assert {path.name: path.stat().st_mtime_ns for path in home.iterdir()} == before
+
     def test_a_command_uses_the_running_server_and_leaves_it_running(self, home: Path) -> None:
         with started(home) as own:
             with mongod.running(home) as uri, Client(uri, timeoutMS=10_000) as client:
