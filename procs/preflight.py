@@ -32,6 +32,18 @@ DUPLICATE_KEY = 11000
 NEVER_PRIMARY = ("hidden", "passive", "arbiterOnly")
 """What `hello` calls members that cannot be elected."""
 
+DAMAGED = [
+    {"_id.kind": kind, field: {"$exists": True, "$not": {"$type": type_}}}
+    for kind, field, type_ in (
+        ("lease", "holder", "string"),
+        ("lease", "term", "number"),
+        ("lease", "expiresAt", "date"),
+        ("checkpoint", "term", "number"),
+        ("session", "_id.lsid", "binData"),
+    )
+]
+"""What finds values that no instance ever wrote; whatever else does not make sense is passed by."""
+
 PROBE = {"_id": "clientsync check"}
 
 
@@ -75,8 +87,16 @@ def check_mirror(client: Client, database: Database) -> str:
 
 
 def check_state(client: Client, database: Database) -> str:
-    """The collection of what clientsync remembers likewise."""
-    return _check_kind(client, database, state.NAME, "MONGO_DB", "drop it, or name another database")
+    """The collection of what clientsync remembers likewise; and what it remembers must make sense."""
+    name = _check_kind(client, database, state.NAME, "MONGO_DB", "drop it, or name another database")
+    with right("find", database, state.NAME):
+        damaged = _collection(client, database, state.NAME).find_one({"$or": DAMAGED}, {"_id.kind": 1})
+    if damaged:
+        raise PermanentError(
+            f"MONGO_DB: the {damaged['_id']['kind']} in {state.NAME} is damaged; stop all instances and drop "
+            f"{state.NAME}, and the next start looks through the whole source again"
+        )
+    return name
 
 
 def check_read(client: Client, database: Database) -> str:

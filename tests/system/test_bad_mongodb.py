@@ -100,6 +100,39 @@ def test_only_plain_collections_serve(
     assert {*shop.list_collection_names()} - before <= {"customers_anonymised"}
 
 
+@pytest.mark.parametrize(
+    ("kind", "damage"),
+    [
+        ("lease", {"holder": 1}),
+        ("lease", {"term": "one"}),
+        ("lease", {"expiresAt": "tomorrow"}),
+        ("checkpoint", {"token": {"_data": "82"}, "policy": "x", "term": "one"}),
+        ("session", {}),
+    ],
+    ids=["holder", "term", "expiry", "checkpoint", "session"],
+)
+def test_a_damaged_memory_is_told_and_can_be_dropped(
+    connected: CommandLine,
+    shop: "MongoDatabase[dict[str, Any]]",
+    run: Run,
+    kind: str,
+    damage: dict[str, Any],
+) -> None:
+    key = {"kind": kind, "source": "customers", "mirror": "customers_anonymised"}
+    identity = key | ({"lsid": "mine"} if kind == "session" else {})
+    shop.clientsync_state.insert_one({"_id": identity, **damage})
+
+    assert_refused(
+        connected,
+        run,
+        f"MONGO_DB: the {kind} in clientsync_state is damaged; stop all instances and drop clientsync_state, "
+        "and the next start looks through the whole source again",
+    )
+
+    shop.clientsync_state.drop()
+    assert run(connected, "start", "sync", instance="again").healthy()
+
+
 @pytest.mark.parametrize("start", ["start", "start --full", "start app"])
 def test_a_database_in_other_case_is_told(
     connected: CommandLine, shop: "MongoDatabase[dict[str, Any]]", source: Customers, run: Run, start: str
