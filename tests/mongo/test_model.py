@@ -1,0 +1,135 @@
+"""R1 against a plain model: any order of changes, copies, held copies, scans and fences leaves it right.
+
+The model of the stream is one bit: the customer has changed, and no copy was told of it yet.
+"""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from pymongo import MongoClient
+
+from procs.anonymise import Anonymiser
+from procs.config import Database
+from procs.fence import raise_fence
+from procs.mirror import Mirror
+from procs.selection import Range
+from tests.mongo.customers import EVERYTHING, Customers, bytes_by_id, customer, ids, images
+from tests.mongo.held import HeldCopy
+
+ONE = {"_id": 1}
+MOST_HELD = 3
+
+
+@dataclass(frozen=True)
+class World:
+    """What every run of the machine works on, one after the other."""
+
+    client: MongoClient[Any]
+    database: Database
+    source: Customers
+    target: Customers
+    mirror: Mirror
+    anonymise: Anonymiser
+
+
+class Sync(RuleBasedStateMachine):
+    """One customer (R1 is about each by itself) under two names."""
+
+    world: World
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world.source.delete_many({})
+        self.world.target.delete_many({})
+        self.signalled = False
+        """The customer changed, and no copy was told of it yet."""
+        self.held: list[HeldCopy] = []
+        self.rest: Range | None = None
+
+    # The application
+    @rule()
+    def put(self) -> None:
+        """Insert it as A; make A a B, and B an A: the same again is what deceives."""
+        before = self.world.source.find_one(ONE)
+        name = "A" if before is None or before["firstName"] == "B" else "B"
+        self.world.source.replace_one(ONE, customer(1, name), upsert=True)
+        self.signalled = True
+
+    @rule()
+    def delete(self) -> None:
+        self.signalled |= bool(self.world.source.delete_one(ONE).deleted_count)
+
+    # Writer and flush
+    @precondition(lambda self: self.signalled)
+    @rule()
+    def copy(self) -> None:
+        self.world.mirror.copy_ids(ids(1))
+        self.signalled = False
+
+    @precondition(lambda self: self.signalled and len(self.held) < MOST_HELD)
+    @rule()
+    def begin_a_slow_copy(self) -> None:
+        self.hold(lambda mirror: mirror.copy_ids(ids(1)))
+        self.signalled = False
+
+    @precondition(lambda self: self.held)
+    @rule(index=st.integers(0, MOST_HELD - 1))
+    def end_a_slow_copy(self, index: int) -> None:
+        self.held.pop(index % len(self.held)).__exit__()
+
+    # The scanner
+    @rule(limit=st.integers(1, 3))
+    def scan_a_chunk(self, limit: int) -> None:
+        _, self.rest = self.world.mirror.copy_range(self.rest or EVERYTHING, limit)
+
+    @precondition(lambda self: len(self.held) < MOST_HELD)
+    @rule()
+    def begin_a_slow_scan(self) -> None:
+        self.hold(lambda mirror: mirror.copy_range(EVERYTHING, 100))
+
+    @precondition(lambda self: self.held)
+    @rule()
+    def fence(self) -> None:
+        raise_fence(self.world.client, self.world.database)
+
+    def hold(self, action: Callable[[Mirror], object]) -> None:
+        copy = HeldCopy(self.world.client, self.world.database, self.world.anonymise, action)
+        copy.__enter__()
+        self.held.append(copy)
+
+    def teardown(self) -> None:
+        with contextlib.ExitStack() as stack:
+            for copy in self.held:
+                stack.push(copy)
+        if self.signalled:
+            self.world.mirror.copy_ids(ids(1))
+        assert bytes_by_id(self.world.target) == images(self.world.source, self.world.anonymise)
+
+
+@pytest.mark.timeout(300)
+def test_r1_no_order_of_steps_leaves_the_mirror_wrong(
+    client: MongoClient[Any],
+    database: Database,
+    source: Customers,
+    target: Customers,
+    mirror: Mirror,
+    anonymise: Anonymiser,
+) -> None:
+    world = World(client, database, source, target, mirror, anonymise)
+    source.insert_one(customer(1))  # a source that does not exist would empty nothing
+
+    run_state_machine_as_test(
+        type("SyncOfThisTest", (Sync,), {"world": world}),
+        settings=settings(
+            max_examples=50,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
