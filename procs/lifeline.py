@@ -2,8 +2,10 @@
 
 import logging
 import select
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
@@ -64,12 +66,12 @@ class Lifeline(Generic[ConfigT]):
 
     def failed(self, reason: str, *, permanent: bool) -> None:
         """Tell why this child is about to exit. `reason` must be free of customer data and secrets."""
-        self._control.send(Failed(reason, permanent))
+        self._send(Failed(reason, permanent))
 
     def finished(self, summary: dict[str, Gauge]) -> None:
         """Tell that the whole task is done; the child then exits 0."""
         self._send(self._beat)
-        self._control.send(Finished(summary))
+        self._send(Finished(summary))
 
     def wait(self, timeout_s: float, *pipes: "Connection[Any, Any]") -> Sequence[Any]:
         """Wait for `pipes`, an order or the time-out (at most a second); return the readable pipes."""
@@ -85,16 +87,29 @@ class Lifeline(Generic[ConfigT]):
             self.wait(BEAT_EVERY_S)
 
     def _take_orders(self) -> None:
-        while self._control.poll():
-            match self._control.recv():
-                case Stop():
-                    self.stopping = True
-                case Reconfigure(config=config, log_level=log_level):
-                    self.config = config
-                    logging.getLogger().setLevel(log_level)
+        with _ended_with_supervisor():
+            while self._control.poll():
+                match self._control.recv():
+                    case Stop():
+                        self.stopping = True
+                    case Reconfigure(config=config, log_level=log_level):
+                        self.config = config
+                        logging.getLogger().setLevel(log_level)
 
-    def _send(self, beat: Beat) -> None:
-        # A stopped supervisor must not stop its children: a beat that finds the pipe full is left out.
-        if select.select([], [self._control], [], 0)[1]:
-            self._control.send(beat)
-            self._sent_at = time.monotonic()
+    def _send(self, message: Beat | Failed | Finished) -> None:
+        with _ended_with_supervisor():
+            # A stopped supervisor must not stop its children: a beat that finds the pipe full is left out.
+            if not isinstance(message, Beat):
+                self._control.send(message)
+            elif select.select([], [self._control], [], 0)[1]:
+                self._control.send(message)
+                self._sent_at = time.monotonic()
+
+
+@contextmanager
+def _ended_with_supervisor() -> Iterator[None]:
+    """Exit where the control pipe is broken: the supervisor is gone, and the kernel ends us in a moment."""
+    try:
+        yield
+    except (EOFError, OSError):
+        sys.exit(1)

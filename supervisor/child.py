@@ -259,8 +259,7 @@ def _work(row: Child, life: Lifeline[Any], pipes: Ends) -> int:
 
 
 def _confess(life: Lifeline[Any], error: Exception, code: int) -> int:
-    with suppress(OSError):
-        life.failed(describe(error)[:REASON_MAX], permanent=code == exit_codes.PERMANENT)
+    life.failed(describe(error)[:REASON_MAX], permanent=code == exit_codes.PERMANENT)
     return code
 
 

@@ -15,7 +15,7 @@ from pymongo import MongoClient
 
 from procs.mongod_home import open_home
 from tests.eventually import eventually
-from tests.mongo.embedded import make_of_newer_version
+from tests.mongo.embedded import make_of_newer_version, started
 from tests.mongod_process import mongods_of
 from tests.system.command_line import CommandLine
 from tests.system.daemon_process import DaemonProcess
@@ -25,6 +25,7 @@ from tests.system.unprivileged import UNPRIVILEGED
 Client = MongoClient[dict[str, Any]]
 Run = Callable[..., DaemonProcess]
 
+STOP_S = 10.0
 BEGIN_ANEW = "restore it, or move {home} away to begin with an empty database"
 OWN_SERVER = "set MONGO_URI to a server of your own"
 
@@ -128,11 +129,10 @@ def test_a_spoilt_file_is_told(command: CommandLine, name: str, content: str, wo
 
 
 @pytest.fixture
-def home(command: CommandLine, run: Run) -> Path:
+def home(command: CommandLine) -> Path:
     """The directory of an embedded MongoDB that was at work once."""
-    daemon = run(command, "start", instance="once")
-    daemon.healthy()
-    assert daemon.ask("stop").code == 0
+    with started(command.state_dir / "mongod") as own:
+        own.stop(STOP_S)
     return command.state_dir / "mongod"
 
 
@@ -205,11 +205,12 @@ def no_space(disk: Path) -> str:
 def test_a_disk_that_fills_up_at_work_ends_the_daemon_and_loses_nobody(
     command: CommandLine, run: Run
 ) -> None:
-    with small_disk(command.state_dir, "600m") as disk:
-        busy = command.having(FAKER_BATCH_MIN="1000", FAKER_BATCH_MAX="1000", FAKER_FILLING_DELAY_MS="50")
+    with small_disk(command.state_dir, "300m") as disk:
+        busy = command.having(FAKER_BATCH_MIN="500", FAKER_BATCH_MAX="500", FAKER_FILLING_DELAY_MS="50")
         daemon = run(busy, "start")
+        daemon.wait_for("mongod_ready")
         with customers(busy) as source:
-            eventually(lambda: source.estimated_document_count() > 5000, 60)
+            eventually(lambda: source.estimated_document_count() > 2000, 60)
             filled = fill(disk)
             acknowledged = source.count_documents({})
 
