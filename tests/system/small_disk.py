@@ -25,7 +25,9 @@ def small_disk(path: Path, size: str) -> Iterator[Path]:
 def fill(disk: Path) -> Path:
     """Take all that is left of the disk; return the file that does."""
     file = disk / "fill"
-    with contextlib.suppress(OSError), file.open("ab", buffering=0) as stream:
-        while stream.write(bytes(4096)) == 4096:
-            pass
+    with file.open("ab", buffering=0) as stream:
+        for size in (1_000_000, 4096):
+            with contextlib.suppress(OSError):
+                while stream.write(bytes(size)) == size:
+                    pass
     return file

@@ -211,8 +211,8 @@ def test_a_disk_that_fills_up_at_work_ends_the_daemon_and_loses_nobody(
         daemon.wait_for("mongod_ready")
         with customers(busy) as source:
             eventually(lambda: source.estimated_document_count() > 2000, 60)
-            filled = fill(disk)
             acknowledged = source.count_documents({})
+        filled = fill(disk)
 
         assert daemon.wait(100) == 78
 
