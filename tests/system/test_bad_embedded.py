@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from pymongo import MongoClient
+from pymongo.errors import PyMongoError
 
 from procs.mongod_home import open_home
 from tests.eventually import eventually
@@ -205,16 +206,18 @@ def no_space(disk: Path) -> str:
 def test_a_disk_that_fills_up_at_work_ends_the_daemon_and_loses_nobody(
     command: CommandLine, run: Run
 ) -> None:
-    with small_disk(command.state_dir, "300m") as disk:
-        busy = command.having(FAKER_BATCH_MIN="500", FAKER_BATCH_MAX="500", FAKER_FILLING_DELAY_MS="50")
+    with small_disk(command.state_dir, "600m") as disk:
+        busy = command.having(FAKER_BATCH_MIN="500", FAKER_BATCH_MAX="500", STOP_TIMEOUT_MS="2000")
         daemon = run(busy, "start")
         daemon.wait_for("mongod_ready")
         with customers(busy) as source:
             eventually(lambda: source.estimated_document_count() > 2000, 60)
             acknowledged = source.count_documents({})
-        filled = fill(disk)
+            filled = fill(disk)
+            with contextlib.suppress(PyMongoError):  # its next checkpoint, which is due once a minute, now
+                source.database.client.admin.command("fsync")
 
-        assert daemon.wait(100) == 78
+        assert daemon.wait() == 78
 
         told = [record["message"] for record in daemon.events("giving_up")]
         assert told == [f"server: {no_space(disk)}"]
@@ -225,7 +228,6 @@ def test_a_disk_that_fills_up_at_work_ends_the_daemon_and_loses_nobody(
         with customers(command) as source:
             assert source.count_documents({}) >= acknowledged
         assert command("verify").code == 0
-        assert command("--instance", "again", "stop").code == 0
 
 
 def test_no_room_for_an_embedded_mongodb_is_told(command: CommandLine) -> None:
