@@ -1,6 +1,7 @@
 """An embedded MongoDB that cannot serve: none for this machine, no room, no port, files of other data."""
 
 import contextlib
+import re
 import socket
 import sys
 import sysconfig
@@ -196,11 +197,13 @@ def customers(cli: CommandLine) -> Iterator[Any]:
         yield client.clientsync.customers
 
 
-def no_space(disk: Path) -> str:
-    return (
-        f"no space left for the embedded MongoDB in {disk}/mongod (0 MB are free): "
-        "make room, or set STATE_DIR to another place"
+def tells_no_space(disk: Path, text: str) -> bool:
+    """Tell whether `text` has the line for a full disk, whatever mongod has left free."""
+    line = (
+        f"server: no space left for the embedded MongoDB in {re.escape(str(disk))}/mongod "
+        r"\(\d+ MB are free\): make room, or set STATE_DIR to another place"
     )
+    return len(re.findall(line, text)) == 1
 
 
 def test_a_disk_that_fills_up_at_work_ends_the_daemon_and_loses_nobody(
@@ -220,7 +223,7 @@ def test_a_disk_that_fills_up_at_work_ends_the_daemon_and_loses_nobody(
         assert daemon.wait() == 78
 
         told = [record["message"] for record in daemon.events("giving_up")]
-        assert told == [f"server: {no_space(disk)}"]
+        assert len(told) == 1 and tells_no_space(disk, told[0])
         assert daemon.told() == ""
         assert mongods_of(disk / "mongod") == []
         filled.unlink()
@@ -235,5 +238,5 @@ def test_no_room_for_an_embedded_mongodb_is_told(command: CommandLine) -> None:
         started = command("start")
 
         assert (started.code, started.err) == (78, "")
-        assert f"server: {no_space(disk)}" in started.out
+        assert tells_no_space(disk, "".join(started.out.splitlines()[-2:]))
         assert mongods_of(disk / "mongod") == []
