@@ -14,7 +14,7 @@ from tests.mongod_process import MongodProcess
 from tests.system.systemd_service import RUNTIME, SETTINGS, STATE, SYNC, UNIT, SystemdService
 
 # The first test waits for an installation from the package index too.
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("systemd")]
+pytestmark = pytest.mark.timeout(300)
 
 MISSPELT = f"SYNC_BATCHSIZE in {SETTINGS}: no such setting; did you mean SYNC_BATCH_SIZE?"
 MONGOD_LOCK = "/var/lib/private/clientsync/mongod/lock"

@@ -16,7 +16,7 @@ from tests.system.systemd_service import EXTERNAL, SYNC, UNIT, UNIT_FILE, System
 from tests.system.twins import Customer, customer
 
 # The first test waits for an installation from the package index too.
-pytestmark = [pytest.mark.timeout(300), pytest.mark.xdist_group("systemd")]
+pytestmark = pytest.mark.timeout(300)
 
 KEY = "a key that nobody sees"
 PASSWORD, WRONG_PASSWORD = "nobody-sees-this", "nor-this"
