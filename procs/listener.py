@@ -136,9 +136,10 @@ class Listener:
         self._identity, self._source_missing = now, self._source_missing or now.source is None
         ride_out(self._life, self._open)
         self._ask_for_scan()
-        self._life.beat("live", ready=True)
+        self._life.beat("catching up" if self._behind else "live", ready=True)
         while not self._life.stopping:
             batch = ride_out(self._life, self._read)
+            self._life.beat("catching up" if self._behind else "live")
             if self._scan_due:
                 self._ask_for_scan()
             self._forward(batch)

@@ -79,7 +79,8 @@ def open_home(directory: Path) -> Home:
     """
     directory = directory.absolute()
     with told(directory):
-        (directory / "data").mkdir(mode=0o700, parents=True, exist_ok=True)
+        for each in (directory.parent, directory / "data"):  # parents of a leaf are made without its mode
+            each.mkdir(mode=0o700, parents=True, exist_ok=True)
         if directory.stat().st_mode & 0o077:
             directory.chmod(0o700)
         unfit = f"restore it, or move {directory} away to begin with an empty database"

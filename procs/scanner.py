@@ -71,7 +71,7 @@ class Scanner:
         if self._flush_at is not None and (now >= self._flush_at or self._life.stopping):
             self._flush_at = None
             self._flushed += flush(self._life, self._mirror, self.inbox)
-        elif self._walker is not None:
+        if self._walker is not None:  # after each flush too: inserts without end must not hold it up
             self._walk(self._walker)
         elif self._active and now >= self._retry_at:
             ride_out(self._life, self._mirror.retry_unmirrorable)

@@ -1,6 +1,6 @@
 """A scan of the whole collection in chunks, remembered so that an interrupted one goes on where it was.
 
-{_id: {kind: "walk", source, mirror[, run]}, term, scan, spans: [{after, until}, …], policy, seconds,
+{_id: {kind: "walk", source, mirror[, run]}, term, scan, spans: [{after, until}, …], policy, …, seconds,
  copied: {…}}
 
 The term is that of the lease: an instance that lost the lease cannot write over the walk of the next holder.
@@ -17,6 +17,7 @@ from pymongo.errors import DuplicateKeyError
 
 from procs import rawbson, state
 from procs.config import Database
+from procs.identity import Identity, look, look_in
 from procs.messages import Gauge, ScanKind
 from procs.mirror import Copied, Mirror, SourceMissing
 from procs.mongo import RAW
@@ -42,6 +43,8 @@ class Walk:
     copied: Copied = field(default_factory=Copied)
     seconds: float = 0.0
     term: int = 0
+    identity: Identity = field(default_factory=Identity)
+    """Of the source and the mirror that it is about."""
 
     def summary(self) -> dict[str, Gauge]:
         """Return the figures for logs and people."""
@@ -64,7 +67,9 @@ def begin(mirror: Mirror, scan: ScanKind, policy: str, term: int = 0) -> Walk:
         spans = [Range(last_mirror, last_source), Range(None, last_mirror)]
     else:
         spans = [everything, above]
-    return Walk(scan, tuple(spans), policy, term=term)
+    pair = mirror.pair
+    identity = look_in(pair.source.database, pair.source.name, pair.mirror.name)
+    return Walk(scan, tuple(spans), policy, term=term, identity=identity)
 
 
 class Walks:
@@ -73,17 +78,27 @@ class Walks:
     def __init__(
         self, client: "MongoClient[dict[str, Any]]", database: Database, run: str | None = None
     ) -> None:
+        self._client, self._database = client, database
         self._states = state.collection(client, database).with_options(codec_options=RAW)
         named = {"run": run} if run is not None else {}
         self._key = value(state.key(database, "walk", **named))
 
     def load(self, policy: str, term: int = 0) -> Walk | None:
-        """Return the unfinished walk, to go on in `term`; None if there is none for this `policy`."""
+        """Return the unfinished walk, to go on in `term`.
+
+        None if there is none for this `policy`, or its source or mirror was replaced since.
+        """
         found: Any = self._states.find_one(exactly(self._key))
-        if found is None or found.get("policy") != policy:
+        now = look(self._client, self._database)
+        if found is None or (found.get("policy"), found.get("source"), found.get("mirror")) != (
+            policy,
+            now.source,
+            now.mirror,
+        ):
             return None
         spans = tuple(_range(each) for each in found["spans"])
-        return Walk(found["scan"], spans, policy, Copied(**found["copied"]), found["seconds"], term)
+        copied = Copied(**found["copied"])
+        return Walk(found["scan"], spans, policy, copied, found["seconds"], term, now)
 
     def save(self, walk: Walk) -> None:
         """Remember `walk`. Raises Superseded if a newer term has remembered one."""
@@ -97,6 +112,8 @@ class Walks:
             (b"scan", value(walk.scan)),
             (b"spans", rawbson.array(spans)),
             (b"policy", value(walk.policy)),
+            (b"source", value(walk.identity.source)),
+            (b"mirror", value(walk.identity.mirror)),
             (b"seconds", value(walk.seconds)),
             (b"copied", value(asdict(walk.copied))),
         ]

@@ -165,7 +165,8 @@ def ask(path: Path, command: str, timeout_s: float) -> dict[str, Any]:
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
             raise NotRunning from error
         try:
-            connection.sendall(json.dumps({"command": command}).encode() + b"\n")
+            with suppress(BrokenPipeError, ConnectionResetError):  # refused: the reply says why
+                connection.sendall(json.dumps({"command": command}).encode() + b"\n")
             with connection.makefile("rb") as stream:
                 line = stream.readline(MAX_REPLY_BYTES)
             answer = json.loads(line)

@@ -10,6 +10,8 @@ from supervisor.control import NoAnswer, NotRunning, ask
 STARTING_S = 5.0
 """A daemon that owns its name, but does not listen yet, is waited for."""
 TRY_AGAIN_S = 0.05
+ANSWERED = {"status": "healthy", "reload": "ok", "stop": "pid"}
+"""What every answer to a command has, unless it was refused."""
 
 
 def ask_daemon(options: Options, command: str, timeout_s: float) -> dict[str, Any]:
@@ -19,13 +21,17 @@ def ask_daemon(options: Options, command: str, timeout_s: float) -> dict[str, An
     deadline = time.monotonic() + STARTING_S
     while True:
         try:
-            return ask(path, command, timeout_s)
+            answer = ask(path, command, timeout_s)
         except NotRunning:
             owner = ownership.owner(settings.state_dir, settings.instance)
         except NoAnswer:
             fail(exit_codes.FAILED, f"instance {settings.instance!r} gave no answer within {timeout_s:.0f} s")
         except OSError as error:
             fail(exit_codes.FAILED, f"{path}: {error.strerror}")
+        else:
+            if ANSWERED[command] not in answer:
+                fail(exit_codes.FAILED, f"instance {settings.instance!r}: {answer.get('text')}")
+            return answer
         if owner is None:
             fail(
                 exit_codes.NOT_RUNNING,

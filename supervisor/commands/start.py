@@ -64,7 +64,7 @@ def run(options: Options, mode: Mode, *, dev: bool) -> int:
     else:
         owned = ownership.acquire(settings.state_dir, settings.instance)
     console = Console()
-    log_format = settings.log_format or ("console" if dev or console.is_terminal else "json")
+    log_format = logs.choose_format("console" if dev else settings.log_format, console.is_terminal)
     logs.configure(
         settings.log_level, log_format, process="supervisor", instance=settings.instance, debug=dev
     )

@@ -1,5 +1,6 @@
 """Listener, scanner and writer together: what happens in the source shows up in the mirror."""
 
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -108,6 +109,26 @@ def test_more_inserts_than_the_pipe_holds_are_flushed_though_neither_limit_is_re
 
         eventually(lambda: group.scanner.beat.gauges.get("mirrored_total", 0))
     assert converged()
+
+
+def test_r3_a_walk_goes_on_while_inserts_come_without_end(database: Database, source: Customers) -> None:
+    source.insert_many([customer(each) for each in range(1000)])
+    stop = threading.Event()
+
+    def insert() -> None:
+        while not stop.is_set():
+            source.insert_many([{"n": 1} for _ in range(20)])
+
+    application = threading.Thread(target=insert)
+    application.start()
+    try:
+        # A flush is due in every single round.
+        with SyncGroup(sync_config(database, batch_size=200, flush_inserts=1, flush_ms=1)) as group:
+            eventually(lambda: group.scanner.beat.phase == "catch-up")
+            eventually(lambda: group.scanner.beat.phase == "live", 60)
+    finally:
+        stop.set()
+        application.join()
 
 
 def test_an_insert_below_the_last_mirrored_id_is_not_missed(

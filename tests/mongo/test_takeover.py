@@ -167,6 +167,20 @@ def test_r4_an_instance_goes_on_with_the_walk_of_the_one_before(
         eventually(lambda: target.count_documents({}) == 50)
 
 
+def test_a_walk_is_not_gone_on_with_when_its_mirror_was_replaced(
+    client: Client, database: Database, mirror: Mirror, source: Customers, target: Customers
+) -> None:
+    source.insert_one(customer(1))
+    walks = Walks(client, database)
+    walks.save(begin(mirror, "reindex", "policy"))
+    assert walks.load("policy") is not None
+
+    target.drop()
+    mirror.prepare()
+
+    assert walks.load("policy") is None
+
+
 def test_a_reindex_under_another_policy_is_refused_while_an_instance_is_at_work(
     database: Database, source: Customers, converged: Callable[[], bool]
 ) -> None:

@@ -99,6 +99,22 @@ def test_interrupted_it_goes_on_where_it_was(
     assert are_twins(source, mirror)
 
 
+def test_interrupted_it_begins_anew_when_the_mirror_was_dropped_meanwhile(
+    connected: CommandLine, source: Customers, mirror: Customers, run: Run
+) -> None:
+    source.insert_many([customer(each) for each in range(6_000)])
+    states = source.database["clientsync_state"]
+    first = run(connected.having(SYNC_BATCH_SIZE="2"), "start", "--full", instance="full")
+    eventually(lambda: states.find_one({"_id.kind": "walk", "copied.scanned": {"$gt": 0}}))
+    first.send(signal.SIGTERM)
+    first.wait()
+    mirror.drop()
+
+    assert connected("start", "--full").code == 0
+
+    assert are_twins(source, mirror)
+
+
 def test_it_runs_beside_a_live_daemon_and_another_reindex_without_disturbing_them(
     connected: CommandLine, source: Customers, mirror: Customers, run: Run
 ) -> None:

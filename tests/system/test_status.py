@@ -1,12 +1,15 @@
 """What `status` and the log tell, and to whom."""
 
+import contextlib
 import json
+import socket
 import stat
 from collections.abc import Callable
 from datetime import datetime
 
 from pymongo.collection import Collection
 
+from supervisor.control import MAX_CLIENTS
 from tests.eventually import eventually
 from tests.system.command_line import CommandLine
 from tests.system.daemon_process import DaemonProcess
@@ -55,6 +58,33 @@ def test_it_is_healthy_once_all_that_was_there_is_mirrored_and_not_before(
     assert "starting" in status["reason"] or "not up to date yet" in status["reason"]
     daemon.healthy()
     assert are_twins(source, mirror)
+
+
+def test_r2_it_is_not_healthy_while_it_catches_up_with_what_happened_when_it_was_down(
+    connected: CommandLine, source: Customers, mirror: Customers, run: Run
+) -> None:
+    source.insert_one(customer(-1))
+    run(connected, "start", "sync").healthy()
+    assert connected("stop").code == 0
+    source.insert_many([customer(each) for each in range(20_000)])
+
+    daemon = run(connected.having(SYNC_BATCH_SIZE="100"), "start", "sync")
+
+    eventually(lambda: "catching up" in daemon.status().get("reason", ""))
+    daemon.healthy()
+    assert mirror.estimated_document_count() > 15_000  # what is left is pending in the pipes
+
+
+def test_a_daemon_with_too_many_clients_says_so(connected: CommandLine, run: Run) -> None:
+    run(connected, "start", "sync").healthy()
+    with contextlib.ExitStack() as clients:
+        for _ in range(MAX_CLIENTS + 5):
+            client = clients.enter_context(socket.socket(socket.AF_UNIX))
+            client.connect(str(connected.state_dir / "default.sock"))
+
+        refused = connected("stop")
+
+    assert (refused.code, refused.line) == (1, "instance 'default': too many clients")
 
 
 def test_people_get_a_table_of_plain_text_where_it_is_piped(connected: CommandLine, run: Run) -> None:
