@@ -1,6 +1,5 @@
 """Listener, scanner and writer together: what happens in the source shows up in the mirror."""
 
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -11,9 +10,15 @@ from pymongo import MongoClient
 
 from procs import listener
 from procs.config import Database, Policy
+from procs.inbox import Inbox
+from procs.lifeline import Lifeline
+from procs.messages import Inserted, Scan
+from procs.mirror import Mirror
+from procs.scanner import Scanner
+from procs.walk import Walks
 from tests.eventually import eventually
-from tests.mongo.customers import Customers, customer
-from tests.mongo.sync_group import SyncGroup, sync_config
+from tests.mongo.customers import Customers, customer, ids
+from tests.mongo.sync_group import CONTEXT, SyncGroup, sync_config
 
 Converged = Callable[[], bool]
 
@@ -111,24 +116,21 @@ def test_more_inserts_than_the_pipe_holds_are_flushed_though_neither_limit_is_re
     assert converged()
 
 
-def test_r3_a_walk_goes_on_while_inserts_come_without_end(database: Database, source: Customers) -> None:
-    source.insert_many([customer(each) for each in range(1000)])
-    stop = threading.Event()
+def test_r3_a_walk_goes_on_though_a_flush_is_due_in_every_round(
+    client: MongoClient[Any], database: Database, source: Customers, mirror: Mirror
+) -> None:
+    source.insert_many([customer(each) for each in range(300)])
+    config = sync_config(database, batch_size=100, flush_inserts=1)
+    (_supervisor, control), (sender, inserted) = CONTEXT.Pipe(), CONTEXT.Pipe()
+    life = Lifeline(control, config)
+    scanner = Scanner(life, mirror, Walks(client, database), Inbox(inserted), "policy")
+    sender.send(Scan(1, "reindex", term=1))
 
-    def insert() -> None:
-        while not stop.is_set():
-            source.insert_many([{"n": 1} for _ in range(20)])
+    for seq in range(2, 7):
+        sender.send(Inserted(seq, tuple(ids(0))))
+        scanner.round()
 
-    application = threading.Thread(target=insert)
-    application.start()
-    try:
-        # A flush is due in every single round.
-        with SyncGroup(sync_config(database, batch_size=200, flush_inserts=1, flush_ms=1)) as group:
-            eventually(lambda: group.scanner.beat.phase == "catch-up")
-            eventually(lambda: group.scanner.beat.phase == "live", 60)
-    finally:
-        stop.set()
-        application.join()
+    assert life.phase == "live"
 
 
 def test_an_insert_below_the_last_mirrored_id_is_not_missed(

@@ -91,7 +91,7 @@ MUTANTS = (
     Mutant("a walk that waits for the last insert", "procs/scanner.py",
            (("        if self._walker is not None:  # after each flush too: inserts without end must not hold it up\n",
              "        elif self._walker is not None:\n"),),
-           f"{SYNC}::test_r3_a_walk_goes_on_while_inserts_come_without_end"),
+           f"{SYNC}::test_r3_a_walk_goes_on_though_a_flush_is_due_in_every_round"),
     Mutant("a walk of collections that are gone", "procs/walk.py",
            (("            now.source,\n            now.mirror,\n",
              "            found.get('source'),\n            found.get('mirror'),\n"),),
