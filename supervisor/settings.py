@@ -112,7 +112,8 @@ def load(env_file: Path | None, environ: Mapping[str, str], *, instance: str) ->
     """Return the settings of the daemon `instance`.
 
     `environ` (the process environment) wins over `env_file`; None stands for `.env` in the working
-    directory, which may be absent. An empty value stands for the default. Raises SettingsError with all problems.
+    directory, which may be absent. An empty value stands for the default. Raises SettingsError with all that
+    is wrong.
     """
     path = env_file or Path(".env")
     sources = Sources(path, dotenv.read(path, required=env_file is not None), environ)
