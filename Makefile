@@ -5,11 +5,12 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 VENV ?= .venv
+WORKERS ?= 3
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup run test chaos mutants lint format types bench build clean
+.PHONY: help setup run demo test chaos faults soak mutants lint format types bench build clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do printf '%-8s %s\n' "$$name" "$$text"; done
@@ -34,13 +35,20 @@ endif
 run: $(STAMP) ## start everything with the embedded MongoDB; Ctrl-C stops it
 	@exec "$(BIN)/clientsync-supervisor" start
 
-test: $(STAMP) ## the whole suite, against a real mongod
-	@"$(BIN)/coverage" erase
-	@"$(BIN)/coverage" run -m pytest $(ARGS)
-	@"$(BIN)/coverage" combine --quiet && "$(BIN)/coverage" report --skip-covered --skip-empty
+demo: $(STAMP) ## two minutes (DEMO_S=120) of fake customers and sudden deaths, with a page to look at
+	@exec "$(BIN)/python" -m demo
+
+test: $(STAMP) ## the whole suite, against a real mongod (WORKERS=3 side by side, ARGS for pytest)
+	@"$(BIN)/pytest" --numprocesses $(WORKERS) --dist loadfile --cov --cov-report term:skip-covered $(ARGS)
 
 chaos: $(STAMP) ## kill -9 whatever runs, for SECONDS=60 from SEED=... on
 	@"$(BIN)/python" -m tests.chaos
+
+faults: $(STAMP) ## each error on each command, three mongods, lost history, a full disk: all that the suite only samples
+	@FAULTS=full "$(BIN)/pytest" --numprocesses $(WORKERS) tests/faults $(ARGS)
+
+soak: $(STAMP) ## MINUTES=30 of load and kills: memory, files and sessions stay flat (CURVES=file.csv keeps them)
+	@"$(BIN)/python" -m tests.soak
 
 mutants: $(STAMP) ## break each rule on purpose; the test named beside the break must go red
 	@"$(BIN)/python" -m tests.mutants
@@ -56,8 +64,16 @@ format: $(STAMP) ## format the code
 types: $(STAMP) ## check the types, strictly
 	@"$(BIN)/mypy"
 
-bench: $(STAMP) ## the product beside its floors (QUICK=1 for a first look)
+bench: $(VENV)/.bench ## the product beside its floors (QUICK=1 for a first look, ONLY=latency for one question)
 	@"$(BIN)/python" -m bench
+
+$(VENV)/.bench: $(STAMP)
+ifdef UV
+	@uv pip install --quiet --python "$(BIN)/python" --group bench
+else
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --group bench
+endif
+	@touch "$@"
 
 build: $(STAMP) ## wheel and sdist into dist/
 	@"$(BIN)/python" -m build --outdir dist

@@ -5,9 +5,9 @@ import hmac
 import json
 from binascii import hexlify
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from itertools import combinations
-from typing import Literal, TypeAlias
 
 import bson
 from bson.codec_options import CodecOptions, DatetimeConversion
@@ -16,19 +16,27 @@ from bson.json_util import CANONICAL_JSON_OPTIONS, dumps
 
 from procs import rawbson
 from procs.config import Policy
-from procs.rawbson import ARRAY, DOCUMENT, NULL, STRING, SYMBOL, UNDEFINED, MalformedDocument
+from procs.rawbson import ARRAY, DOCUMENT, EMPTY, STRING, SYMBOL, MalformedDocument
+from procs.shape import Action, HashAll, NoShape, Rules, Shape
 
 RULES_VERSION = 1
 """Part of the fingerprint: a release that hashes anything differently counts it up, so mirrors reindex."""
 
 MIN_LENGTH, MAX_LENGTH = 8, 64
 
-# What happens to an element: an action, or for the parent of a dotted path the table of what lies below.
-Action = Literal["copy", "drop", "hash", "email"]
-Rules: TypeAlias = "dict[bytes, Action | Rules]"
+Hash = Callable[[bytes], bytes]
 
 NO_NAMES: Rules = {}
-NESTED, TEXTS, EMPTY = (DOCUMENT, ARRAY), (STRING, SYMBOL), (NULL, UNDEFINED)
+NESTED, TEXTS = (DOCUMENT, ARRAY), (STRING, SYMBOL)
+
+SHAPES = 4
+"""How many shapes of customers are known at a time. Trying one that does not fit costs little."""
+
+FEW = 3
+"""So many customers at most are walked at once: a shape takes longer to begin with."""
+
+TRIES, PATIENCE = 8, 1000
+"""Of the customers that have none of these shapes so many are learnt from; after PATIENCE of them, anew."""
 
 # Python's own dates end with year 9999.
 ANY_DATE = CodecOptions[dict[str, object]](datetime_conversion=DatetimeConversion.DATETIME_MS)
@@ -98,9 +106,13 @@ class Anonymiser:
         self._unknown: Action = policy.unknown
         paths = [path.encode().split(b".") for path in policy.fields]
         self._rules: Rules = {**_rules(paths, policy.unknown), b"_id": "copy"}
-        self._hash = _hasher(policy)
+        self._hash, self._hash_all = _hashers(policy)
         self._length = policy.length
         self._length_of_hash = rawbson.pack_length(policy.length + 1)
+        self._shapes: list[Shape] = []
+        self._mixed = False
+        """Whether the last customers had several shapes."""
+        self._misses = 0
 
     @cached_property
     def fingerprint(self) -> str:
@@ -115,6 +127,53 @@ class Anonymiser:
 
     def __call__(self, doc: bytes) -> bytes:
         """Return `doc` anonymised. Raises MalformedDocument."""
+        return self._walk(doc)
+
+    def all(self, docs: Sequence[bytes]) -> bytes:
+        """Return `docs` anonymised, one behind the other. Raises MalformedDocument."""
+        if len(docs) <= FEW:
+            return b"".join(map(self._walk, docs))
+        if not self._mixed:
+            ends = (docs[0], docs[-1])
+            shape = next((each for each in self._shapes if all(map(each.fits, ends))), None)
+            if shape is not None and (twins := shape(docs)) is not None:
+                return twins
+        return b"".join(self._sort_out(docs))
+
+    def _sort_out(self, docs: Sequence[bytes]) -> list[bytes]:
+        """Return `docs`, which may be of several shapes, anonymised."""
+        twins = [b""] * len(docs)
+        self._mixed = True
+        for shape in self._shapes:
+            self._rewrite_fitting(shape, docs, twins)
+        for index, doc in enumerate(docs):
+            if not twins[index]:
+                twins[index] = self._walk(doc)
+                if (learnt := self._learn(doc)) is not None:
+                    self._rewrite_fitting(learnt, docs, twins)
+        return twins
+
+    def _rewrite_fitting(self, shape: Shape, docs: Sequence[bytes], twins: list[bytes]) -> None:
+        """Fill in the `twins` that are still missing of the `docs` that have this `shape`."""
+        fitting = [index for index, twin in enumerate(twins) if not twin and shape.fits(docs[index])]
+        if len(fitting) == len(docs):
+            self._mixed = False
+        for index, twin in zip(fitting, _twins(shape, [docs[index] for index in fitting]), strict=True):
+            twins[index] = twin
+
+    def _learn(self, doc: bytes) -> Shape | None:
+        """Remember and return the shape of `doc`, which is none of those that are known."""
+        self._misses += 1
+        if self._misses > PATIENCE:
+            self._shapes.clear()
+            self._misses = 1
+        if self._misses <= TRIES and len(self._shapes) < SHAPES:
+            with suppress(NoShape):
+                self._shapes.append(Shape(doc, self._rules, self._unknown, self._hash_all, self._length))
+                return self._shapes[-1]
+        return None
+
+    def _walk(self, doc: bytes) -> bytes:
         twin = bytearray()
         try:
             if rawbson.read_length(doc, 0)[0] != len(doc):
@@ -214,12 +273,30 @@ def _rules(paths: Sequence[Sequence[bytes]], unknown: Action) -> Rules:
     return rules
 
 
-def _hasher(policy: Policy) -> Callable[[bytes], bytes]:
-    """Return what turns the bytes of a text into the hexadecimal characters that replace it."""
+def _twins(shape: Shape, docs: Sequence[bytes]) -> list[bytes]:
+    """Return `docs`, which seem to have this `shape`, anonymised; nothing in place of one that has not."""
+    if (twins := shape(docs)) is not None:
+        return rawbson.split(twins)
+    if len(docs) < 2:
+        return [b""] * len(docs)
+    middle = len(docs) // 2
+    return _twins(shape, docs[:middle]) + _twins(shape, docs[middle:])
+
+
+def _hashers(policy: Policy) -> tuple[Hash, HashAll]:
+    """Return what turns the bytes of a text, and of many, into the hexadecimal characters that replace it."""
     length = policy.length
     if policy.key is None:
         sha256 = hashlib.sha256
-        return lambda text: hexlify(sha256(text).digest())[:length]
+        size = (length + 1) // 2
+
+        def sha256_all(texts: Sequence[bytes]) -> list[bytes]:
+            # Written in hexadecimal together: a tenth of the time.
+            digests = b"".join([sha256(text).digest()[:size] for text in texts])
+            hashes = digests.hex("\0", size).encode().split(b"\0")
+            return [each[:length] for each in hashes] if length % 2 else hashes
+
+        return lambda text: hexlify(sha256(text).digest())[:length], sha256_all
     keyed = hmac.new(policy.key, digestmod="sha256")
 
     def hmac_sha256(text: bytes) -> bytes:
@@ -228,7 +305,7 @@ def _hasher(policy: Policy) -> Callable[[bytes], bytes]:
         state.update(text)
         return hexlify(state.digest())[:length]
 
-    return hmac_sha256
+    return hmac_sha256, lambda texts: list(map(hmac_sha256, texts))
 
 
 def _canonical_json(value: bytes) -> bytes:

@@ -6,6 +6,7 @@
 It is written only when everything before it has a majority-committed effect, and only by the newest term.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,12 @@ from procs import state
 from procs.config import Database
 from procs.identity import Identity
 
+CLUSTER_TIME = re.compile("82([0-9A-Fa-f]{8})")
+"""How a token begins: the mark of a timestamp, then its seconds."""
+
+NO_TOKEN = {"_data": ""}
+"""In the place of what cannot be a token: the server refuses it like any other that is damaged."""
+
 
 @dataclass(frozen=True)
 class Position:
@@ -24,6 +31,20 @@ class Position:
 
     token: dict[str, Any]
     start_after: bool = False
+
+    @property
+    def order(self) -> str:
+        """What sorts as the stream does: a token is a KeyString in hexadecimal, its cluster time first.
+
+        https://github.com/mongodb/mongo/blob/r6.0.5/src/mongo/db/pipeline/resume_token.h
+        """
+        return str(self.token["_data"])
+
+    @property
+    def time(self) -> int | None:
+        """Its cluster time, in seconds since 1970; None if it is no position that a server gave."""
+        found = CLUSTER_TIME.match(self.order)
+        return int(found[1], 16) if found else None
 
 
 @dataclass(frozen=True)
@@ -52,6 +73,11 @@ class Checkpoints:
         found = self._states.find_one({"_id": self._key}, {"policy": 1})
         return None if found is None else found.get("policy")
 
+    def position(self) -> Position | None:
+        """Return the stored position, if there is one that can be understood."""
+        stored = _understood(self._states.find_one({"_id": self._key}))
+        return None if stored is None else stored.position
+
     def claim(self, policy: str, term: int | None = None) -> tuple[bool, Checkpoint | None]:
         """Make it that of `term` and `policy`; return whether that was possible, and what is stored.
 
@@ -71,10 +97,7 @@ class Checkpoints:
             )
         except DuplicateKeyError:  # it exists, with a newer term
             return False, None
-        match found:
-            case {"token": {"_data": _} as token, **rest}:
-                return True, _checkpoint(token, rest)
-        return True, None
+        return True, _understood(found)
 
     def save(self, checkpoint: Checkpoint, term: int) -> bool:
         """Store `checkpoint` for `term`, which must have claimed it; False if a newer one has since."""
@@ -96,6 +119,15 @@ class Checkpoints:
         if term is None:
             return {"_id": self._key}
         return {"_id": self._key, "$or": [{"term": {"$lte": term}}, {"term": {"$exists": False}}]}
+
+
+def _understood(stored: Mapping[Any, Any] | None) -> Checkpoint | None:
+    if stored is None or "token" not in stored:
+        return None
+    match stored["token"]:
+        case {"_data": str()} as token:
+            return _checkpoint(token, stored)
+    return _checkpoint(NO_TOKEN, stored)
 
 
 def _checkpoint(token: Mapping[Any, Any], stored: Mapping[Any, Any]) -> Checkpoint:

@@ -48,6 +48,15 @@ class ServerConfig:
 
 
 @dataclass(frozen=True)
+class WebConfig:
+    """Where the web child listens, and what `/readyz` lets pass."""
+
+    host: str
+    port: int
+    ready_max_lag_ms: int = field(metadata=LIVE)
+
+
+@dataclass(frozen=True)
 class GeneratorConfig:
     """How many fake customers, how often. `delay_ms` 0 means as fast as it goes."""
 
@@ -73,3 +82,16 @@ class SyncConfig:
     batch_size: int = field(metadata=LIVE)
     flush_inserts: int = field(metadata=LIVE)
     flush_ms: int = field(metadata=LIVE)
+
+    @property
+    def holder(self) -> str:
+        """What this instance is called in the state, for instance as the holder of the lease."""
+        return f"{self.instance}@{self.node}"
+
+
+@dataclass(frozen=True)
+class VerifierConfig(SyncConfig):
+    """The same, and how often the mirror is verified. `repair`: what differs is then copied again."""
+
+    every_s: int = field(metadata=LIVE)
+    repair: bool = field(metadata=LIVE)

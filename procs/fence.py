@@ -5,12 +5,14 @@ still registered. `raise_fence` takes all registrations back and ends the sessio
 earlier fails with 251 (NoSuchTransaction) at its next write or commit, one that begins later finds itself
 fenced; either is run again, from a fresh snapshot, under a new registration.
 
-    {_id: {kind: "session", source, mirror, lsid}, user, at[, fenced]}
+    {_id: {kind: "session", source, mirror, lsid}, user, at[, fenced, fence]}
 """
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from typing import Any
+from uuid import uuid4
 
 from pymongo import MongoClient
 from pymongo.client_session import ClientSession
@@ -21,7 +23,7 @@ from procs import state
 from procs.checkpoint import Checkpoints
 from procs.config import Database
 from procs.errors import TemporaryError
-from procs.mongo import UNAUTHORIZED
+from procs.mongo import RAW, UNAUTHORIZED, is_transient, is_unavailable
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,10 @@ TRANSACTION_LASTS_S = 70.0
 
 class Fenced(Exception):
     """The session of this transaction is not registered any more."""
+
+
+class NotLookedUp(Exception):
+    """The server refuses: too large for one document, nested too deeply for an array, sharded, or other."""
 
 
 class Registration:
@@ -43,6 +49,7 @@ class Registration:
     def __init__(self, client: "MongoClient[dict[str, Any]]", database: Database, policy: str | None) -> None:
         self._client = client
         self._states = state.collection(client, database)
+        self._raw = self._states.with_options(codec_options=RAW)
         self._checkpoints = Checkpoints(client, database)
         self._database = database
         self._policy = policy
@@ -57,7 +64,7 @@ class Registration:
             {
                 "$set": {"user": _user_of(self._client)},
                 "$currentDate": {"at": True},
-                "$unset": {"fenced": ""},
+                "$unset": {"fenced": "", "fence": ""},
             },
             upsert=True,
         )
@@ -68,12 +75,28 @@ class Registration:
             )
         self._registered = True
 
-    def confirm(self, session: ClientSession) -> None:
-        """Let the transaction of `session` go on only if no fence was raised before it began."""
-        found = self._states.find_one({"_id": self._key(session)}, session=session)
-        if found is None or "fenced" in found:
-            self._registered = False
-            raise Fenced
+    def confirm(self, session: ClientSession, lookups: Sequence[dict[str, Any]] = ()) -> bytes:
+        """Let the transaction of `session` go on only if no fence was raised before it began.
+
+        Returns a document with what `lookups` find beside the registration, in the same round trip; raises
+        NotLookedUp if the server refuses them.
+        """
+        mine = {"$match": {"_id": self._key(session)}}
+        try:
+            reply = self._raw.database.command(
+                {"aggregate": self._raw.name, "pipeline": [mine, *lookups], "cursor": {}},
+                codec_options=RAW,
+                session=session,
+            )
+        except OperationFailure as error:
+            if not lookups or is_transient(error) or is_unavailable(error):
+                raise
+            raise NotLookedUp from error
+        for found in reply["cursor"]["firstBatch"]:
+            if "fenced" not in found:
+                return bytes(found.raw)
+        self._registered = False
+        raise Fenced
 
     def _key(self, session: ClientSession) -> Any:
         return state.key(self._database, "session", lsid=session.session_id["id"])
@@ -88,13 +111,16 @@ def raise_fence(client: "MongoClient[dict[str, Any]]", database: Database) -> fl
     states = state.collection(client, database)
     ours = {"_id.kind": "session", "_id.source": database.source, "_id.mirror": database.mirror}
     # Marked first and deleted last: one that dies in between leaves the next one all that it needs.
-    states.update_many({**ours, "fenced": {"$exists": False}}, {"$currentDate": {"fenced": True}})
+    states.update_many(
+        {**ours, "fenced": {"$exists": False}},
+        {"$currentDate": {"fenced": True}, "$set": {"fence": uuid4().hex}},
+    )
     sessions = list(states.find(ours))
     own_user = _user_of(client)
     own = [{"id": each["_id"]["lsid"]} for each in sessions if each.get("user") == own_user]
     if own:
         client.admin.command("killSessions", own)
-        states.delete_many({**ours, "fenced": {"$exists": True}, "user": own_user})
+        _forget(states, [each for each in sessions if each.get("user") == own_user])
     foreign = [each for each in sessions if each.get("user") != own_user]
     log.debug("%d sessions ended", len(sessions), extra={"event": "fence_raised", "sessions": len(sessions)})
     return _end_foreign(client, states, ours, foreign) if foreign else 0.0
@@ -116,11 +142,18 @@ def _end_foreign(
         if error.code != UNAUTHORIZED:
             raise
     else:
-        states.delete_many({**ours, "fenced": {"$exists": True}})
+        _forget(states, sessions)
         return 0.0
     lasts = {"$subtract": ["$$NOW", int(TRANSACTION_LASTS_S * 1000)]}
     states.delete_many({**ours, "fenced": {"$exists": True}, "$expr": {"$lt": ["$fenced", lasts]}})
     return TRANSACTION_LASTS_S if states.find_one({**ours, "fenced": {"$exists": True}}) else 0.0
+
+
+def _forget(states: "Collection[dict[str, Any]]", ended: list[dict[str, Any]]) -> None:
+    """Delete these registrations, unless one was renewed since: another fence may just be about to end it."""
+    for each in ended:
+        if "fence" in each:  # else it was made after the mark
+            states.delete_one({"_id": each["_id"], "fence": each["fence"]})
 
 
 def _user_of(client: "MongoClient[dict[str, Any]]") -> str | None:

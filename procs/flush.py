@@ -1,24 +1,29 @@
 """Mirrors what an inbox holds, then acknowledges it: the one way from a signal to its effect."""
 
 from functools import partial
-from itertools import islice
 
 from procs.config import SyncConfig
 from procs.inbox import Inbox
 from procs.lifeline import Lifeline
-from procs.mirror import Copied, Mirror, SourceMissing
+from procs.mirror import Mirror, SourceMissing
 from procs.mongo import ride_out
 
 
-def flush(life: Lifeline[SyncConfig], mirror: Mirror, inbox: Inbox) -> Copied:
-    """Copy all waiting ids, `batch_size` in a transaction, and acknowledge them. Raises Stopped."""
-    copied = Copied()
-    waiting = iter(inbox.ids)
-    while ids := list(islice(waiting, life.config.batch_size)):
-        try:
-            copied += ride_out(life, partial(mirror.copy_ids, ids))
-        except SourceMissing:
-            continue  # it was dropped: the mirror stays as it was until the source is there again
-        life.beat()
+def flush(life: Lifeline[SyncConfig], mirror: Mirror, inbox: Inbox) -> None:
+    """Copy all waiting ids, batch by batch. Raises Stopped."""
+    flush_batch(life, mirror, inbox)
+    while inbox.ids:
+        flush_batch(life, mirror, inbox)
+
+
+def flush_batch(life: Lifeline[SyncConfig], mirror: Mirror, inbox: Inbox) -> None:
+    """Copy the ids that wait longest, `batch_size` at most, in one transaction. Raises Stopped."""
+    ids = inbox.take(life.config.batch_size)
+    try:
+        if ids:
+            with life.meters.timed("flush_duration_seconds"):
+                ride_out(life, partial(mirror.copy_ids, ids))
+    except SourceMissing:
+        pass  # it was dropped: the mirror stays as it was until the source is there again
     inbox.acknowledge()
-    return copied
+    life.beat()

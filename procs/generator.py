@@ -3,11 +3,13 @@
 import time
 from contextlib import suppress
 from functools import partial
+from itertools import count
 from random import Random
 from typing import Any
 
+from bson import ObjectId
 from pymongo.collection import Collection
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, WriteConcernError
 
 from procs import preflight
 from procs.config import GeneratorConfig
@@ -18,6 +20,8 @@ from procs.mongo import Stopped, connect, ride_out
 
 MOST_AT_ONCE = 1000
 """Customers in one insert: a batch of any size stays within the time-out of a call, and beats."""
+
+COUNTER = count()
 
 DUPLICATE_KEY, DOCUMENT_VALIDATION_FAILED = 11000, 121
 
@@ -43,8 +47,10 @@ def run(life: Lifeline[GeneratorConfig]) -> None:
         while not life.stopping:
             missing = sizes.randint(life.config.batch_min, life.config.batch_max)
             while missing and not life.stopping:
-                batch = customers.batch(min(missing, MOST_AT_ONCE))
-                inserted += ride_out(life, partial(add, batch))
+                batch = with_ids(customers.batch(min(missing, MOST_AT_ONCE)))
+                added = ride_out(life, partial(add, batch))
+                inserted += added
+                life.meters.count("customers_generated", added)
                 missing -= len(batch)
                 life.beat("generating", ready=True, inserted_total=inserted)
                 if missing:
@@ -52,27 +58,35 @@ def run(life: Lifeline[GeneratorConfig]) -> None:
             begun = pause(life, begun)
 
 
+def with_ids(customers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return `customers`, each with a new `_id`, five times as fast as one ObjectId() after the other."""
+    now_and_here = ObjectId().binary[:9]
+    ids = (ObjectId(now_and_here + (n % 2**24).to_bytes(3, "big")) for n in COUNTER)
+    return [{"_id": id_, **customer} for customer, id_ in zip(customers, ids, strict=False)]
+
+
 def insert(source: "Collection[dict[str, Any]]", customers: list[dict[str, Any]]) -> int:
     """Insert `customers`; safe to repeat with the same list after an error that left it open what came of it.
 
-    The first call puts an `_id` into each, so that a repeat meets those that arrived as duplicates. Those
-    that a unique index of the source refuses (two of the same e-mail, say) are left out. Returns how many of
-    them are there now.
+    A repeat meets those that arrived as duplicates of their `_id`. Those that a unique index of the source
+    refuses (two of the same e-mail, say) are left out. Returns how many of them are there now.
     """
-    try:
-        source.insert_many(customers, ordered=False)
-    except BulkWriteError as error:
-        refused = [each for each in error.details["writeErrors"] if not _is_there(each)]
-        codes = {each["code"] for each in refused} - {DUPLICATE_KEY}
-        if DOCUMENT_VALIDATION_FAILED in codes:
-            raise TemporaryError(
-                f"SOURCE_COLLECTION: {source.name} refuses the fake customers "
-                f"(code {DOCUMENT_VALIDATION_FAILED}); `start sync` adds none"
-            ) from None
-        if codes or error.details["writeConcernErrors"]:
-            raise
-        return len(customers) - len(refused)
-    return len(customers)
+    # The bare command: insert_many takes half as long again to wrap each customer for a bulk of any size.
+    reply = source.database.command(
+        "insert", source.name, documents=customers, ordered=False, writeConcern=source.write_concern.document
+    )
+    refused = [each for each in reply.get("writeErrors", ()) if not _is_there(each)]
+    codes = {each["code"] for each in refused} - {DUPLICATE_KEY}
+    if DOCUMENT_VALIDATION_FAILED in codes:
+        raise TemporaryError(
+            f"SOURCE_COLLECTION: {source.name} refuses the fake customers "
+            f"(code {DOCUMENT_VALIDATION_FAILED}); `start sync` adds none"
+        )
+    if codes:
+        raise BulkWriteError(reply)
+    if unsure := reply.get("writeConcernError"):
+        raise WriteConcernError("not by a majority yet", unsure["code"], reply)
+    return len(customers) - len(refused)
 
 
 def _is_there(error: dict[str, Any]) -> bool:

@@ -1,5 +1,7 @@
 """The receiving end of a pipe of scanner and writer: ids in, acknowledgements out."""
 
+from collections import deque
+from itertools import islice
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -7,7 +9,10 @@ from procs.messages import Done, Id
 
 
 class Inbox:
-    """Collects ids until they are mirrored; `seq` is that of the newest message taken."""
+    """Collects ids until they are mirrored, each once, in the order of their first mention.
+
+    `seq` is that of the newest message received.
+    """
 
     def __init__(self, pipe: "Connection[Any, Any]") -> None:
         self.pipe = pipe
@@ -15,6 +20,10 @@ class Inbox:
         self.seq = 0
         self.acknowledged = 0
         self.closed = False
+        self._told = Done(0, read=0)
+        self._taken = 0
+        self._marks: deque[tuple[int, int]] = deque()
+        """Of each message: its number, and how many ids are taken once all that it names are."""
 
     @property
     def unacknowledged(self) -> int:
@@ -42,15 +51,26 @@ class Inbox:
             return None
         self.seq = message.seq
         self.ids.update(dict.fromkeys(getattr(message, "ids", ())))
+        self._marks.append((self.seq, self._taken + len(self.ids)))
         return message
 
+    def take(self, limit: int) -> list[Id]:
+        """Take out the ids that wait longest; one that is named again from now on waits anew."""
+        ids = list(islice(self.ids, limit))
+        for id_ in ids:
+            del self.ids[id_]
+        self._taken += len(ids)
+        return ids
+
     def acknowledge(self) -> None:
-        """Everything taken so far has its effect."""
-        self.ids.clear()
-        self.acknowledged = self.seq
-        if self.closed:
+        """What was taken has its effect: tell the listener how far that leads."""
+        while self._marks and self._marks[0][1] <= self._taken:
+            self.acknowledged, _ = self._marks.popleft()
+        done = Done(self.acknowledged, read=self.seq)
+        if self.closed or done == self._told:
             return
         try:
-            self.pipe.send(Done(self.seq))
+            self.pipe.send(done)
+            self._told = done
         except (BrokenPipeError, ConnectionResetError):
             self.closed = True

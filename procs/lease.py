@@ -55,13 +55,15 @@ class Lease:
         self.term = lease["term"]
         return True
 
+    def current_holder(self) -> str | None:
+        """Return who is active now; None: nobody."""
+        held = {"_id": self._key, "$expr": {"$gt": ["$expiresAt", "$$NOW"]}}
+        found = self._states.find_one(held, {"holder": 1})
+        return None if found is None else str(found["holder"])
+
     def is_held(self) -> bool:
         """Tell whether any instance is active now."""
-        return bool(
-            self._states.count_documents(
-                {"_id": self._key, "$expr": {"$gt": ["$expiresAt", "$$NOW"]}}, limit=1
-            )
-        )
+        return self.current_holder() is not None
 
     @contextmanager
     def held(self) -> Iterator[None]:

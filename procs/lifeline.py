@@ -6,10 +6,12 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
-from procs.messages import Beat, Failed, Finished, Gauge, Reconfigure, Stop
+from procs.messages import Beat, Failed, Finished, Gauge, Outlook, Reconfigure, Snapshot, Stop
+from procs.meters import Meters
 
 BEAT_EVERY_S = 1.0
 
@@ -26,9 +28,14 @@ class Lifeline(Generic[ConfigT]):
     def __init__(self, control: "Connection[Any, Any]", config: ConfigT) -> None:
         self.config = config
         self.stopping = False
+        self.status: dict[str, Any] | None = None
+        """The newest status of the whole daemon; only the child that shows it to others is told."""
+        self.meters = Meters()
+        self.outlook: Outlook | None = None
+        """What this child has found out about the way ahead, for its next beats."""
         self._control = control
         self._beat = Beat(phase="starting", work=0, allowed_silence_s=None, ready=False)
-        self._sent_at = float("-inf")
+        self._beat_at = 0.0
 
     @property
     def phase(self) -> str:
@@ -61,8 +68,8 @@ class Lifeline(Generic[ConfigT]):
             last.ready,
             last.allowed_silence_s,
         )
-        if news or time.monotonic() - self._sent_at >= BEAT_EVERY_S:
-            self._send(self._beat)
+        if news or self._until_due() == 0:
+            self._send_beat()
 
     def failed(self, reason: str, *, permanent: bool) -> None:
         """Tell why this child is about to exit. `reason` must be free of customer data and secrets."""
@@ -70,13 +77,13 @@ class Lifeline(Generic[ConfigT]):
 
     def finished(self, summary: dict[str, Gauge]) -> None:
         """Tell that the whole task is done; the child then exits 0."""
-        self._send(self._beat)
+        self._send_beat()
         self._send(Finished(summary))
 
     def wait(self, timeout_s: float, *pipes: "Connection[Any, Any]") -> Sequence[Any]:
         """Wait for `pipes`, an order or the time-out (at most a second); return the readable pipes."""
         self.beat()
-        readable = wait([self._control, *pipes], timeout=max(0.0, min(timeout_s, BEAT_EVERY_S)))
+        readable = wait([self._control, *pipes], timeout=max(0.0, min(timeout_s, self._until_due())))
         if self._control in readable:
             self._take_orders()
         return [pipe for pipe in readable if pipe is not self._control]
@@ -85,6 +92,14 @@ class Lifeline(Generic[ConfigT]):
         """Wait for the end after a pipe broke: the supervisor ends the rest of the group too."""
         while not self.stopping:
             self.wait(BEAT_EVERY_S)
+
+    def _until_due(self) -> float:
+        """Return for how long the next beat has time: all children beat at the same moments.
+
+        The supervisor then wakes up once for all of them, where waking up costs most.
+        """
+        due = (self._beat_at // BEAT_EVERY_S + 1) * BEAT_EVERY_S
+        return max(0.0, due - time.monotonic())
 
     def _take_orders(self) -> None:
         with _ended_with_supervisor():
@@ -95,15 +110,21 @@ class Lifeline(Generic[ConfigT]):
                     case Reconfigure(config=config, log_level=log_level):
                         self.config = config
                         logging.getLogger().setLevel(log_level)
+                    case Snapshot(status=status):
+                        self.status = status
+
+    def _send_beat(self) -> None:
+        self._send(replace(self._beat, meters=self.meters.read(), outlook=self.outlook))
 
     def _send(self, message: Beat | Failed | Finished) -> None:
         with _ended_with_supervisor():
             # A stopped supervisor must not stop its children: a beat that finds the pipe full is left out.
             if not isinstance(message, Beat):
                 self._control.send(message)
-            elif select.select([], [self._control], [], 0)[1]:
+                return
+            self._beat_at = time.monotonic()
+            if select.select([], [self._control], [], 0)[1]:
                 self._control.send(message)
-                self._sent_at = time.monotonic()
 
 
 @contextmanager

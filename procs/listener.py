@@ -6,9 +6,7 @@ active, by lease (R4). A position is taken first, then the fence raised, then th
 
 import logging
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
@@ -18,7 +16,7 @@ from pymongo.errors import PyMongoError
 
 from procs import identity, preflight
 from procs.anonymise import Anonymiser
-from procs.changestream import AWAIT_MS, PATIENCE_S, Batch, ChangeStream, HistoryLost
+from procs.changestream import PATIENCE_S, Batch, ChangeStream, HistoryLost
 from procs.checkpoint import Checkpoint, Checkpoints, Position
 from procs.config import SyncConfig
 from procs.fence import raise_fence
@@ -28,29 +26,22 @@ from procs.lifeline import Lifeline
 from procs.messages import Changed, Drain, Inserted, Scan, ScanKind, split_ids
 from procs.mongo import Stopped, connect, ride_out
 from procs.outbox import Outbox
+from procs.outlook import Lookout
+from procs.pair import Pair
+from procs.prepare import prepare
+from procs.under_way import UnderWay
 from procs.unmirrorable import Unmirrorable
 
 log = logging.getLogger(__name__)
 
-SAVE_EVERY_S = 1.0
-LOOK_EVERY_S = 1.0
+SAVE_EVERY_S, SAVE_IDLE_EVERY_S = 1.0, 2.0
+LOOK_EVERY_S, LOOK_FOR_SOURCE_EVERY_S = 5.0, 1.0
 LAST_READ_S = 1.0
 """How long a stop goes on reading a stream that never rests."""
 
 LAST_AWAIT_MS = 50
 DRAIN_S = 5.0
 """How long a stop waits for what is still pending: the checkpoint then covers it."""
-
-
-@dataclass(frozen=True)
-class Sent:
-    """One batch on its way: done when both pipes have acknowledged up to these numbers."""
-
-    checkpoint: Checkpoint
-    to_scanner: int
-    to_writer: int
-    ids: int
-    at: float
 
 
 def run(
@@ -82,19 +73,23 @@ class Listener:
         config = life.config
         self._life, self._client, self._database = life, client, config.database
         self._scanner, self._writer = scanner, writer
-        self._lease = Lease(client, config.database, f"{config.instance}@{config.node}", config.lease_ms)
+        self._lease = Lease(client, config.database, config.holder, config.lease_ms)
+        self._lookout = Lookout(client, config.database, config.holder)
         self._checkpoints = Checkpoints(client, config.database)
         self._unmirrorable = Unmirrorable(client, config.database)
         self._policy = Anonymiser(config.policy).fingerprint
+        life.meters.expect("fences", "history_lost")
         self._stream: ChangeStream | None = None
         self._position: Position | None = None
         self._behind = False
         self._identity = Identity()
         self._source_missing = False
         self._scan_due: ScanKind | None = None
-        self._under_way: deque[Sent] = deque()
+        self._under_way = UnderWay(scanner, writer)
+        self._unread_s: float | None = None  # how old what is not even read yet may be
         self._done: Checkpoint | None = None
         self._saved: Checkpoint | None = None
+        self._idle = False  # nothing was mirrored since the last save
         self._saved_at = self._renewed_at = self._looked_at = float("-inf")
 
     def take_a_turn(self) -> bool:
@@ -116,9 +111,12 @@ class Listener:
         """Wait until this instance may be active."""
         while not ride_out(self._life, self._lease.acquire):
             self._life.beat("standby", ready=True)
+            self._tell(standing_by=True)
             self._life.wait(self._life.config.lease_ms / 3000)
             if self._life.stopping:
+                self._lookout.leave()
                 raise Stopped
+        self._lookout.leave()
         self._renewed_at = time.monotonic()
         log.info("active on the stream", extra={"event": "lease_acquired", "term": self._lease.term})
 
@@ -144,7 +142,6 @@ class Listener:
                 self._ask_for_scan()
             self._forward(batch)
             self._keep_up()
-            self._life.wait(0)
 
     def drain(self) -> None:
         """Have all that has happened mirrored now, save the checkpoint behind it, hand the lease on."""
@@ -161,7 +158,7 @@ class Listener:
             self._send(outbox, Drain)
         deadline = time.monotonic() + DRAIN_S
         while self._under_way and time.monotonic() < deadline:
-            self._wait_for_acknowledgements()
+            self._keep_up(1.0)
         ride_out(self._life, self._save)
         ride_out(self._life, self._lease.release)
 
@@ -197,15 +194,20 @@ class Listener:
         """Return the stream, opened at the newest position if it is not open."""
         if self._stream is None:
             self._behind = self._position is not None
+            self._unread_s = None if self._behind else 0.0
             try:
-                self._stream = ChangeStream(self._client, self._database, self._position)
+                stream = ChangeStream(self._client, self._database, self._position)
             except HistoryLost as lost:
                 self._start_over(lost)
-                self._stream = ChangeStream(self._client, self._database, None)
-            self._position = self._stream.position
+                stream = ChangeStream(self._client, self._database, None)
+            if self._position is None:
+                # Only now: of a drop that comes after this position the stream will tell.
+                there = identity.look(self._client, self._database).source is not None
+                self._source_missing = self._source_missing or not there
+            self._stream, self._position = stream, stream.position
         return self._stream
 
-    def _read(self, await_ms: int = AWAIT_MS) -> Batch:
+    def _read(self, await_ms: int | None = None) -> Batch:
         try:
             stream = self._open()
             if not self._behind:
@@ -219,7 +221,8 @@ class Listener:
         except HistoryLost as lost:
             self._close()
             self._start_over(lost)
-            return self._open().next_batch()
+            # Nothing is read yet: the new position may be lost as well.
+            return Batch((), (), self._open().position, invalidated=False)
         except PyMongoError:
             self._close()
             raise
@@ -232,19 +235,24 @@ class Listener:
     def _start_over(self, lost: HistoryLost) -> None:
         """Go on from a new position; the scan that must follow repairs what was missed (R3)."""
         log.error(
-            "the history behind the checkpoint is lost (code %s): a reindex runs while mirroring goes on",
-            lost.code,
+            "the history behind the checkpoint is lost (%s): a reindex runs while mirroring goes on",
+            str(lost),
             extra={"event": "history_lost", "code": lost.code},
         )
         self._position, self._done, self._scan_due = None, None, "reindex"
-        self._under_way.clear()
+        self._under_way.forget()
+        self._life.meters.count("history_lost")
 
     def _ask_for_scan(self) -> None:
         """Position, then fence, then scan: it reads nothing older than where the stream begins."""
         self._wait_out(ride_out(self._life, lambda: raise_fence(self._client, self._database)))
+        self._life.meters.count("fences")
+        # The scanner would make a missing mirror too; but then a drop after that could not be told from it.
+        ride_out(self._life, partial(prepare, Pair(self._client, self._database)))
+        ride_out(self._life, self._look)
         kind, self._scan_due = self._scan_due, None
         self._send(self._scanner, partial(Scan, kind=kind, term=self._lease.term))
-        self._note_sent(ids=0)
+        self._note_sent()
 
     def _wait_out(self, seconds: float) -> None:
         if seconds:
@@ -277,54 +285,58 @@ class Listener:
                 "stays as it was until it is there again" if keep else "is emptied",
                 extra={"event": "source_dropped"},
             )
-        self._note_sent(ids=len(batch.inserted) + len(batch.changed))
+        self._unread_s = batch.age_s if batch.full else 0.0
+        self._life.meters.count("stream_events", len(batch.inserted), "kind=insert")
+        self._life.meters.count("stream_events", len(batch.changed), "kind=change")
+        self._note_sent(len(batch.inserted) + len(batch.changed), batch.age_s)
 
     def _send(self, outbox: Outbox, message: Callable[[int], object]) -> None:
         stuck_since = time.monotonic()
         while outbox.full:
-            self._wait_for_acknowledgements()
+            self._keep_up(1.0)
             if not self._life.stopping:
                 stuck_since = time.monotonic()
             elif time.monotonic() - stuck_since > DRAIN_S:
                 raise Stopped
         outbox.send(message)
 
-    def _wait_for_acknowledgements(self) -> None:
-        self._life.wait(1.0, self._scanner.pipe, self._writer.pipe)
-        self._keep_up()
-
-    def _note_sent(self, ids: int) -> None:
+    def _note_sent(self, ids: int = 0, age_s: float = 0.0) -> None:
         """Everything up to the present position is on its way; the checkpoint may follow once it is done."""
         assert self._position is not None
         if self._scan_due:
             return  # a scan belongs to it
         checkpoint = Checkpoint(self._position, self._identity, self._source_missing)
-        if not ids and self._under_way and self._under_way[-1].ids == 0:
-            self._under_way.pop()  # an idle stream moves on: only the newest position counts
-        self._under_way.append(Sent(checkpoint, self._scanner.sent, self._writer.sent, ids, time.monotonic()))
+        self._under_way.note(checkpoint, ids, age_s)
 
-    def _keep_up(self) -> None:
-        """Take acknowledgements, save the checkpoint and renew the lease where due."""
+    def _keep_up(self, timeout_s: float = 0.0) -> None:
+        """Take acknowledgements and orders, save the checkpoint and renew the lease where due."""
+        readable = self._life.wait(timeout_s, self._scanner.pipe, self._writer.pipe)
         for outbox in (self._scanner, self._writer):
-            outbox.take_acknowledgements()
-        while self._under_way and self._is_done(self._under_way[0]):
-            self._done = self._under_way.popleft().checkpoint
+            if outbox.pipe in readable:
+                outbox.take_acknowledgements()
+        done, ids = self._under_way.take_done()
+        self._done, self._idle = done or self._done, self._idle and not ids
         now = time.monotonic()
         if now - self._renewed_at >= self._life.config.lease_ms / 3000:
             ride_out(self._life, self._lease.renew)
             self._renewed_at = now
-        if now - self._looked_at >= LOOK_EVERY_S:
+        if now - self._looked_at >= (LOOK_FOR_SOURCE_EVERY_S if self._source_missing else LOOK_EVERY_S):
             ride_out(self._life, self._look)
-        if now - self._saved_at >= SAVE_EVERY_S:
+        if now - self._saved_at >= (SAVE_IDLE_EVERY_S if self._idle else SAVE_EVERY_S):
             ride_out(self._life, self._save)
-        oldest = self._under_way[0].at if self._under_way and self._pending() else now
-        self._life.beat(pending=self._pending(), lag_ms=round((now - oldest) * 1000))
+        self._tell()
 
-    def _pending(self) -> int:
-        return sum(sent.ids for sent in self._under_way)
-
-    def _is_done(self, sent: Sent) -> bool:
-        return self._scanner.done >= sent.to_scanner and self._writer.done >= sent.to_writer
+    def _tell(self, *, standing_by: bool = False) -> None:
+        if self._lookout.due:
+            self._life.outlook = self._lookout.look(standing_by=standing_by) or self._life.outlook
+        waits_s, age_s = self._under_way.waits_s()
+        self._life.beat(
+            pending=self._under_way.ids,
+            lag_ms=round(waits_s * 1000),
+            lag_s=None if self._unread_s is None else round(max(age_s, self._unread_s), 3),
+            position_time=self._position.time if self._position else None,
+            checkpoint_time=self._saved.position.time if self._saved else None,
+        )
 
     def _save(self) -> None:
         """Store the newest position whose effect is there; a newer term makes this instance step back."""
@@ -332,4 +344,4 @@ class Listener:
             return
         if not self._checkpoints.save(self._done, self._lease.term):
             raise LeaseLost
-        self._saved, self._saved_at = self._done, time.monotonic()
+        self._saved, self._saved_at, self._idle = self._done, time.monotonic(), True

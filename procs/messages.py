@@ -7,6 +7,8 @@ An id is the raw BSON value of an `_id`: its type byte followed by the bytes of 
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from procs.meters import Readings
+
 Id = bytes
 Gauge = int | float | str | None
 ScanKind = Literal["catch-up", "reindex"]
@@ -55,18 +57,41 @@ class Drain:
 # scanner -> listener, writer -> listener
 @dataclass(frozen=True, slots=True)
 class Done:
-    """All messages up to and including `seq` have a majority-committed effect."""
+    """All messages up to and including `seq` have a majority-committed effect; up to `read` they are read."""
 
     seq: int
+    read: int
 
 
 # child -> supervisor
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the listener has found out about the way ahead (`procs.outlook`).
+
+    Moments are seconds since 1970 by the server's clock, which showed `server_time` at `asked_at` of ours.
+    """
+
+    asked_at: float
+    server_time: float
+    holder: str | None
+    """Who has the lease, or had it last."""
+    term: int
+    held: bool
+    """It has not run out."""
+    ours: bool
+    standbys: tuple[str, ...]
+    checkpoint_time: int | None
+    """Of the position that is stored."""
+    oplog_first: int | None
+    oplog_last: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Beat:
     """Sign of life from the work loop.
 
     `work` counts completed rounds; `allowed_silence_s` is how long the next beat may take; `ready`
-    tells that starting is over. `gauges` are figures for `status`, never a customer's data.
+    tells that starting is over. `gauges` are figures for `status`, never a customer's data; nor are `meters`.
     """
 
     phase: str
@@ -74,6 +99,8 @@ class Beat:
     allowed_silence_s: float | None
     ready: bool
     gauges: dict[str, Gauge] = field(default_factory=dict)
+    meters: Readings = field(default_factory=Readings)
+    outlook: Outlook | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +132,27 @@ class Reconfigure:
     log_level: str
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What `status --json` would tell now; sent about once a second to the child that shows it to others.
+
+    It may be larger than other messages: its reader has a pipe of its own, a new one in each life.
+    """
+
+    status: dict[str, Any]
+
+
 FRAME_BYTES = 3_000
 """Room for ids in one message: frames up to 3,500 bytes were never torn by a kill, from 5,000 on always."""
 
 WINDOW = 32
-"""Messages that may be unacknowledged on one pipe: together they fit into its socket buffer (208 kB)."""
+"""Messages that may be unread in one pipe: together they fit into its socket buffer (208 kB)."""
+
+AHEAD = 4 * WINDOW
+"""Messages that may be unacknowledged: of what waits for a batch, each customer is mirrored once.
+
+Two acknowledgements for each fit into the buffer, too: nobody reads them while the stream is waited for.
+"""
 
 
 def split_ids(ids: tuple[Id, ...]) -> list[tuple[Id, ...]]:

@@ -9,9 +9,10 @@ changing it. Without that write, a transaction that read an older source would m
 still commit what it read.
 """
 
+import math
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pymongo
@@ -21,13 +22,17 @@ from pymongo.errors import BulkWriteError, DocumentTooLarge, OperationFailure, P
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from procs import writes
-from procs.config import Database
-from procs.errors import PermanentError
-from procs.fence import Fenced, Registration
+from procs import rawbson, writes
+from procs.anonymise import Anonymiser
+from procs.config import Database, SyncConfig
+from procs.copied import Copied
+from procs.fence import Fenced, NotLookedUp, Registration, raise_fence
+from procs.lifeline import Lifeline
 from procs.messages import Id
+from procs.meters import Meters
 from procs.mongo import is_transient
-from procs.pair import Documents, Pair
+from procs.pair import Documents, Pair, by_id
+from procs.prepare import prepare
 from procs.selection import Range, any_of
 from procs.unmirrorable import Unmirrorable
 from procs.writes import MAX_DOCUMENT, Write
@@ -37,45 +42,25 @@ MAJORITY = WriteConcern("majority")
 
 # https://github.com/mongodb/mongo/blob/r6.0.5/src/mongo/base/error_codes.yml
 TOO_LARGE, VALIDATION_FAILED, DUPLICATE_KEY = 10334, 121, 11000
-UNAUTHORIZED, NAMESPACE_EXISTS = 13, 48
+UNAUTHORIZED, WRITE_CONFLICT = 13, 112
+
+FEW = 100
+"""So many customers at most are read together with the registration: one round trip instead of three."""
+
+STUCK_S = 3.0
+"""How long a copy may run into conflicts before it ends what keeps it from its customers: longer than most
+transactions take."""
 
 MOST = 100_000
 """More customers than any setting allows in one transaction."""
 
 T = TypeVar("T")
 
+Images = dict[Id, bytes]
+
 
 class SourceMissing(Exception):
     """The source does not exist (any more): the mirror stays as it was."""
-
-
-@dataclass(frozen=True)
-class Copied:
-    """What one or more copies did, in customers."""
-
-    scanned: int = 0
-    inserted: int = 0
-    replaced: int = 0
-    deleted: int = 0
-    unchanged: int = 0
-
-    def __add__(self, other: "Copied") -> "Copied":
-        return Copied(
-            self.scanned + other.scanned,
-            self.inserted + other.inserted,
-            self.replaced + other.replaced,
-            self.deleted + other.deleted,
-            self.unchanged + other.unchanged,
-        )
-
-    def __sub__(self, other: "Copied") -> "Copied":
-        return Copied(
-            self.scanned - other.scanned,
-            self.inserted - other.inserted,
-            self.replaced - other.replaced,
-            self.deleted - other.deleted,
-            self.unchanged - other.unchanged,
-        )
 
 
 class Mirror:
@@ -83,20 +68,22 @@ class Mirror:
 
     `anonymise` turns the BSON of a customer into that of its image. With `keep`, a source that does not exist
     empties nothing: the copy raises SourceMissing. `policy` is the fingerprint of `anonymise`. `beat` is
-    called after each transaction: one copy of many large customers takes many of them.
+    called after each transaction: one copy of many large customers takes many of them. `meters` count.
     """
 
     def __init__(
         self,
         client: "MongoClient[dict[str, Any]]",
         database: Database,
-        anonymise: Callable[[bytes], bytes],
+        anonymise: Anonymiser,
         *,
         keep: bool,
         policy: str | None = None,
         beat: Callable[[], None] = lambda: None,
+        meters: Meters | None = None,
     ) -> None:
         self.pair = Pair(client, database)
+        self._client, self._database = client, database
         self._timeout_s = database.timeout_ms / 1000
         self._session = client.start_session()
         self._registration = Registration(client, database, policy)
@@ -104,34 +91,18 @@ class Mirror:
         self._anonymise = anonymise
         self._keep = keep
         self._beat = beat
+        self._meters = meters or Meters()
+        self._meters.expect("transactions", "transaction_conflicts")
+        self._counted(Copied())
         self._validated = False
+        self._unique: set[str] = set()
+        """Fields of unique indexes of the mirror, as far as one has refused anything."""
         self._most = MOST
 
     def prepare(self) -> None:
-        """Create the mirror if it is missing, with the collation of the source, which orders the `_id`s."""
-        source, mirror = self.pair.options(self.pair.source), self.pair.options(self.pair.mirror)
-        if source is not None and mirror is not None and source.get("collation") != mirror.get("collation"):
-            if self.pair.last_mirror_id() is not None:
-                raise PermanentError(
-                    "MIRROR_COLLECTION has another collation than SOURCE_COLLECTION, so their order differs: "
-                    "drop it, and it is made anew"
-                )
-            if "viewOn" in mirror:  # refused by the listener's preflight, and not ours to drop
-                return
-            self.pair.mirror.drop()
-            mirror = None
-        if mirror is None:
-            self._create((source or {}).get("collation"))
+        """Create the mirror if it is missing. Raises PermanentError."""
+        prepare(self.pair)
         self._look_for_validator()
-
-    def _create(self, collation: Any) -> None:
-        mirror = self.pair.mirror
-        options = {} if collation is None else {"collation": collation}
-        try:
-            mirror.database.create_collection(mirror.name, check_exists=False, **options)
-        except OperationFailure as error:
-            if error.code != NAMESPACE_EXISTS:
-                raise
 
     def _look_for_validator(self) -> bool:
         # A touch adds a field for a moment; a validator that forbids it is passed by, and only then,
@@ -147,7 +118,7 @@ class Mirror:
         """Make the mirror of exactly these customers equal to the source, and touch those that are."""
         copied = self._copy_each(list(dict.fromkeys(ids)))
         self._most = min(MOST, self._most * 2)
-        return copied
+        return self._counted(copied)
 
     def copy_range(self, span: Range, limit: int) -> tuple[Copied, Range | None]:
         """Make the first part of `span` equal: at most `limit` documents of source and mirror each.
@@ -156,18 +127,18 @@ class Mirror:
         """
         limit = min(limit, self._most)
         try:
-            copied, rest = self._transact(lambda: self._copy_chunk(span, limit), limit)
+            copied, rest = self._transact(lambda _: self._copy_chunk(span, limit), limit)
         except (BulkWriteError, DocumentTooLarge) as error:
             _refusal(error)
-            ids, rest = self._transact(lambda: self._ids_of_chunk(span, limit), limit)
+            ids, rest = self._transact(lambda _: self._ids_of_chunk(span, limit), limit)
             copied = self._copy_each(ids)
         self._most = min(MOST, self._most * 2)
-        return copied, rest
+        return self._counted(copied), rest
 
     def retry_unmirrorable(self) -> None:
         """Try the customers again that the mirror refused earlier."""
         if ids := self._unmirrorable.load():
-            self._copy_each(ids)
+            self.copy_ids(ids)
 
     def _copy_each(self, ids: list[Id]) -> Copied:
         """Copy named ids; halve what does not fit into one reply or holds a document that is refused."""
@@ -175,25 +146,35 @@ class Mirror:
             return Copied()
         refusal = TOO_LARGE
         try:
-            copied = (
-                self._transact(lambda: self._copy_named(ids), len(ids)) if len(ids) <= self._most else None
-            )
+            copied = self._copy_few(ids) if len(ids) <= min(FEW, self._most) else None
+            if copied is None and len(ids) <= self._most:
+                copied = self._transact(lambda _: self._copy_named(ids), len(ids))
             if copied is not None:
                 return copied
         except (BulkWriteError, DocumentTooLarge) as error:
             refusal = _refusal(error)
-        if refusal == VALIDATION_FAILED and not self._validated and self._look_for_validator():
-            return self._copy_each(ids)  # it is new, and may have refused nothing but the touch
+            if self._adapt_touch(refusal, error):
+                return self._copy_each(ids)  # it may have refused nothing but the touch
         if len(ids) == 1:
-            return self._transact(lambda: self._set_aside(ids[0], refusal), 1)
+            return self._transact(lambda _: self._set_aside(ids[0], refusal), 1)
         middle = len(ids) // 2
         return self._copy_each(ids[:middle]) + self._copy_each(ids[middle:])
 
+    def _copy_few(self, ids: Sequence[Id]) -> Copied | None:
+        """Copy ids that are read in one round trip; None if the server does not do that with them."""
+        with suppress(NotLookedUp):
+            return self._transact(
+                lambda found: self._equalise(ids, *self.pair.looked_up(found)),
+                len(ids),
+                self.pair.lookups(ids),
+            )
+        return None
+
     def _copy_named(self, ids: Sequence[Id]) -> Copied | None:
         read = self.pair.read_ids(ids, self._session)
-        if read is None:
-            return None
-        source, mirror = read
+        return None if read is None else self._equalise(ids, *read)
+
+    def _equalise(self, ids: Sequence[Id], source: Documents, mirror: Documents) -> Copied:
         self._guard_missing_source(source, mirror)
         return self._write(source, mirror, touch=ids)
 
@@ -204,82 +185,149 @@ class Mirror:
 
     def _ids_of_chunk(self, span: Range, limit: int) -> tuple[list[Id], Range | None]:
         source, mirror, rest = self.pair.read_chunk(span, limit, self._session)
-        return list(source | mirror), rest
+        return [*by_id([*source, *mirror])], rest
 
     def _write(self, source: Documents, mirror: Documents, touch: Sequence[Id]) -> Copied:
-        """Write what differs, and the touches, in one ordered bulk."""
-        images = {id_: self._anonymise(document) for id_, document in source.items()}
-        if any(len(image) > MAX_DOCUMENT for image in images.values()):
+        """Write what differs, and the touches."""
+        twins = self._anonymise.all(source)
+        exact = bool(touch) or self._unmirrorable.is_known_of
+        if not exact and twins == b"".join(mirror):
+            return Copied(scanned=len(source), unchanged=len(source))
+        if not exact and not mirror and writes.are_plain(twins):
+            writes.insert_plainly(self.pair.mirror, twins, self._session)
+            return Copied(scanned=len(source), inserted=len(source))
+        row = rawbson.split(twins)
+        if any(len(image) > MAX_DOCUMENT for image in row):
             raise DocumentTooLarge("an anonymised customer is over 16 MB")
+        same = set[bytes]() if exact else set(row).intersection(mirror)
+        images = by_id(image for image in row if image not in same)
+        present = by_id(image for image in mirror if image not in same)
+        return self._write_each(images, present, touch) + Copied(scanned=len(same), unchanged=len(same))
+
+    def _write_each(self, images: Images, mirror: Images, touch: Sequence[Id]) -> Copied:
         deleted = [id_ for id_ in mirror if id_ not in images]
         inserted = [id_ for id_ in images if id_ not in mirror]
         replaced = [id_ for id_, image in images.items() if id_ in mirror and mirror[id_] != image]
         bulk: list[Write] = []
         if deleted:  # first, for 1 and 1.0 are one `_id` to the server and two ids to us
             bulk.append(DeleteMany(any_of(deleted)))
-        for id_ in inserted:
-            bulk += writes.insert(id_, images[id_])
-        bulk += [writes.replace(id_, images[id_]) for id_ in replaced]
+        added = b"".join(images[id_] for id_ in inserted)
+        if deleted or not writes.are_plain(added):
+            for id_ in inserted:
+                bulk += writes.insert(id_, images[id_])
+        elif added:
+            writes.insert_plainly(self.pair.mirror, added, self._session)
         if bulk:
             self.pair.mirror.bulk_write(bulk, session=self._session)
+        if replaced:
+            writes.replace_each(self.pair.mirror, {id_: images[id_] for id_ in replaced}, self._session)
         written = {*deleted, *inserted, *replaced}
         self._touch([id_ for id_ in touch if id_ not in written], images)
         self._unmirrorable.forget({*images, *touch}, self._session)
         return Copied(
-            scanned=len(source),
+            scanned=len(images),
             inserted=len(inserted),
             replaced=len(replaced),
             deleted=len(deleted),
             unchanged=len(images) - len(inserted) - len(replaced),
         )
 
-    def _touch(self, ids: Sequence[Id], images: Documents) -> None:
+    def _touch(self, ids: Sequence[Id], images: Images) -> None:
         if ids:
             self.pair.mirror.bulk_write(
-                writes.touch(ids, images),
+                writes.touch(ids, images, self._unique),
                 session=self._session,
                 bypass_document_validation=self._validated or None,
             )
 
+    def _adapt_touch(self, refusal: int, error: BulkWriteError | DocumentTooLarge) -> bool:
+        """Learn from a refusal what a touch has to look like; tell whether that is news."""
+        if refusal == VALIDATION_FAILED:
+            return not self._validated and self._look_for_validator()
+        known = len(self._unique)
+        if refusal == DUPLICATE_KEY and isinstance(error, BulkWriteError):
+            for refused in error.details["writeErrors"]:
+                self._unique.update(name for name in refused.get("keyPattern", {}) if name != "_id")
+        return len(self._unique) > known
+
     def _set_aside(self, id_: Id, code: int) -> Copied:
         """Take a customer that cannot be mirrored out of the mirror, and remember its id."""
-        mirror = self.pair.read_mirror(id_, self._session)
+        source, mirror = self.pair.read_ids([id_], self._session) or ([], [])
+        self._guard_missing_source(source, mirror)
+        images = by_id(map(self._anonymise, source))
+        if [*images.values()] == mirror:  # it was changed or deleted meanwhile, and others were faster
+            self._touch([id_], images)
+            return Copied(scanned=len(source), unchanged=len(source))
         if mirror:
             self.pair.mirror.bulk_write([DeleteMany(any_of([id_]))], session=self._session)
-        elif code != DUPLICATE_KEY:  # a touch would be refused in the same way
+        else:
             self._touch([id_], {})
-        self._unmirrorable.remember(id_, code, self._session)
-        return Copied(scanned=1, deleted=len(mirror))
+        if source:
+            self._unmirrorable.remember(id_, code, self._session)
+        return Copied(scanned=len(source), deleted=len(mirror))
 
-    def _transact(self, body: Callable[[], T], size: int) -> T:
+    def _transact(self, body: Callable[[bytes], T], size: int, lookups: Sequence[dict[str, Any]] = ()) -> T:
         """Run `body` in a snapshot transaction, again after each conflict, for one time-out at most.
+
+        It gets the document that `lookups` have made.
 
         What copies up to `size` customers and does not get through in that time (a slow network, a customer
         that changes all the time) is tried with fewer, and the next copy with more again.
         """
         try:
             with pymongo.timeout(self._timeout_s):
-                result = self._run(body)
+                result = self._run(body, lookups)
         except PyMongoError as error:
             if error.timeout:
                 self._most = max(1, size // 8)
             raise
+        self._meters.count("transactions")
         self._beat()
         return result
 
-    def _run(self, body: Callable[[], T]) -> T:
+    def _run(self, body: Callable[[bytes], T], lookups: Sequence[dict[str, Any]]) -> T:
+        stuck_at = time.monotonic() + STUCK_S
+
         def confirmed(session: ClientSession) -> T:
-            self._registration.confirm(session)
-            return body()
+            nonlocal stuck_at
+            if time.monotonic() > stuck_at:
+                # What a killed process has open would hold its customers for a minute.
+                raise_fence(self._client, self._database)
+                self._meters.count("fences")
+                stuck_at = math.inf  # once: those that are alive must get through as well
+            try:
+                return body(self._registration.confirm(session, lookups))
+            except OperationFailure as error:
+                self._meters.count("transaction_conflicts", by=error.code == WRITE_CONFLICT)
+                raise
 
         while True:
             self._registration.ensure(self._session)
-            with suppress(Fenced):
+            with suppress(Fenced), self._meters.timed("transaction_duration_seconds"):
                 return self._session.with_transaction(confirmed, SNAPSHOT, MAJORITY, ReadPreference.PRIMARY)
+
+    def _counted(self, copied: Copied) -> Copied:
+        for result, number in copied.results().items():
+            self._meters.count("customers_mirrored", number, f"result={result}")
+        return copied
 
     def _guard_missing_source(self, source: Documents, mirror: Documents) -> None:
         if self._keep and mirror and not source and self.pair.options(self.pair.source) is None:
             raise SourceMissing
+
+
+def open_mirror(client: "MongoClient[dict[str, Any]]", config: SyncConfig, life: Lifeline[Any]) -> Mirror:
+    """Return the mirror as a child with this `config` writes it."""
+    anonymise = Anonymiser(config.policy)
+    return Mirror(
+        client,
+        config.database,
+        anonymise,
+        keep=config.on_drop == "keep",
+        policy=anonymise.fingerprint,
+        beat=life.beat,
+        meters=life.meters,
+    )
 
 
 def _refusal(error: BulkWriteError | DocumentTooLarge) -> int:

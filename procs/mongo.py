@@ -41,12 +41,16 @@ NOT_REPLICA_SET = {20, 40573}
 AUTHENTICATION_FAILED, UNAUTHORIZED = 18, 13
 DATABASE_DIFFERS_IN_CASE = 13297
 UNAVAILABLE = {
+    6,  # HostUnreachable: a member, seen from another or from mongos
+    7,  # HostNotFound
     50,  # MaxTimeMSExpired
+    89,  # NetworkTimeout
     91,  # ShutdownInProgress
     94,  # NotYetInitialized
     133,  # FailedToSatisfyReadPreference
     189,  # PrimarySteppedDown
     262,  # ExceededTimeLimit
+    9001,  # SocketException
     10107,  # NotWritablePrimary
     11600,  # InterruptedAtShutdown
     11602,  # InterruptedDueToReplStateChange
@@ -148,6 +152,7 @@ def ride_out(life: Lifeline[Any], action: Callable[[], T]) -> T:
     `action` must be safe to repeat. Raises PermanentError, Stopped, or whatever else `action` raises.
     """
     phase = life.phase
+    life.meters.expect("mongodb_retries")
     # timeoutMS bounds a look for a primary too: while none is in sight, a try is cut shorter.
     looking = phase == "starting"
     while True:
@@ -155,6 +160,7 @@ def ride_out(life: Lifeline[Any], action: Callable[[], T]) -> T:
             with pymongo.timeout(SELECT_SERVER_MS / 1000) if looking else nullcontext():
                 result = action()
         except PyMongoError as error:
+            life.meters.count("mongodb_retries")
             looking = isinstance(error, AutoReconnect) and not isinstance(error, NetworkTimeout)
             if told := permanent(error):
                 raise told from None

@@ -54,6 +54,9 @@ OPTIONS = (
     "--setParameter=shutdownTimeoutMillisForSignaledShutdown=0",
 )
 
+PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "TZ")
+"""What mongod gets of our environment: a secret that stands in it is none of its business."""
+
 
 def find() -> Path:
     """Return the mongod to run: the one of the extra `embedded` where it can run, else the one on PATH."""
@@ -144,6 +147,7 @@ class Mongod:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 cwd=home.directory,
+                env={name: os.environ[name] for name in PASSED_ON if name in os.environ},
                 pass_fds=(lock, held_open.fileno()),
                 # Ctrl-C on a terminal reaches the whole foreground group: the stop has its own order.
                 process_group=0,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from procs.messages import WINDOW, Done
+from procs.messages import AHEAD, WINDOW, Done
 
 
 class Outbox:
@@ -14,11 +14,12 @@ class Outbox:
         self.pipe = pipe
         self.sent = 0
         self.done = 0
+        self.read = 0
 
     @property
     def full(self) -> bool:
-        """Whether one more message could fill the pipe's buffer."""
-        return self.sent - self.done >= WINDOW
+        """Whether one more message could fill the pipe's buffer, or the other end has enough to do."""
+        return self.sent - self.read >= WINDOW or self.sent - self.done >= AHEAD
 
     def send(self, message: Callable[[int], object]) -> None:
         """Send what `message` makes of the next sequence number. Call it only while not full."""
@@ -29,5 +30,5 @@ class Outbox:
         """Read what has come in, without waiting. Raises EOFError when the other end is gone."""
         while self.pipe.poll():
             match self.pipe.recv():
-                case Done(seq=seq):
-                    self.done = seq
+                case Done(seq=seq, read=read):
+                    self.done, self.read = seq, read

@@ -1,11 +1,12 @@
-"""Reading source and mirror side by side, as raw documents keyed by their raw id.
+"""Reading source and mirror side by side, as raw documents.
 
 All reads of one call belong to one snapshot if `session` is in a transaction or reads snapshots.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from bson.int64 import Int64
 from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient, ReadPreference
 from pymongo.client_session import ClientSession
@@ -17,8 +18,11 @@ from procs.messages import Id
 from procs.mongo import RAW
 from procs.selection import Range, any_of, id_of, in_range
 
-Documents = dict[Id, bytes]
+Documents = list[bytes]
 RawCollection = Collection[Any]
+
+NO_CURSOR = rawbson.value(Int64(0))
+"""What a reply names that leaves nothing out."""
 
 
 class Pair:
@@ -41,6 +45,12 @@ class Pair:
         """Return about how many customers there are, from the collection's metadata."""
         return self.source.estimated_document_count()
 
+    def source_sample(self, size: int) -> list[Id]:
+        """Return about `size` ids from all over the source, in their order, to divide it by."""
+        stages: list[dict[str, Any]] = [{"$sample": {"size": size}}, {"$project": {"_id": 1}}]
+        found = self.source.aggregate([*stages, {"$sort": {"_id": 1}}])
+        return [id_of(bytes(each.raw)) for each in found]
+
     def options(self, collection: RawCollection) -> dict[str, Any] | None:
         """Return how a collection was created, None if there is none."""
         for found in collection.database.list_collections(filter={"name": collection.name}):
@@ -54,20 +64,27 @@ class Pair:
         mirror, more_mirror = _read(self.mirror, wanted, len(ids), session)
         return None if more_source or more_mirror else (source, mirror)
 
-    def read_mirror(self, id_: Id, session: ClientSession) -> Documents:
-        """Return the image of one customer, if there is one."""
-        return _read(self.mirror, any_of([id_]), 1, session)[0]
+    def lookups(self, ids: Sequence[Id]) -> list[dict[str, Any]]:
+        """Return the stages that add source and mirror of these customers to a document, as arrays."""
+        pipeline = [{"$match": any_of(ids)}]
+        sides = {"source": self.source.name, "mirror": self.mirror.name}
+        return [{"$lookup": {"from": name, "pipeline": pipeline, "as": side}} for side, name in sides.items()]
+
+    def looked_up(self, document: bytes) -> tuple[Documents, Documents]:
+        """Return source and mirror from the document that `lookups` made."""
+        sides = dict(rawbson.elements(document))
+        return rawbson.documents_in(sides[b"source"]), rawbson.documents_in(sides[b"mirror"])
 
     def read_chunk(
         self, span: Range, limit: int, session: ClientSession
     ) -> tuple[Documents, Documents, Range | None]:
         """Read the same range on both sides; it ends where the side that reaches less far ends."""
         source, more_source = _read(self.source, in_range(span), limit, session, ordered=True)
-        until = next(reversed(source)) if more_source else span.until
+        until = id_of(source[-1]) if more_source else span.until
         mirror, more_mirror = _read(
             self.mirror, in_range(Range(span.after, until)), limit, session, ordered=True
         )
-        if more_mirror and (last := next(reversed(mirror))) != until:
+        if more_mirror and (last := id_of(mirror[-1])) != until:
             # Rare: many mirror documents without a source. The server knows the order of `_id`s of any type.
             until = last
             source, _ = _read(self.source, in_range(Range(span.after, until)), limit, session, ordered=True)
@@ -82,20 +99,25 @@ def _read(
     session: ClientSession,
     ordered: bool = False,
 ) -> tuple[Documents, bool]:
-    """Return the documents of one reply (at most 16 MB) by their id, and whether there may be more."""
-    cursor = collection.find_raw_batches(
-        wanted,
-        session=session,
-        sort=[("_id", 1)] if ordered else None,
-        limit=limit,
-        batch_size=limit,
-    )
-    try:
-        documents = rawbson.split(bytes(next(cursor, b"")))
-        more = cursor.alive or (ordered and len(documents) == limit)
-    finally:
-        cursor.close()
-    return {id_of(document): document for document in documents}, more
+    """Return the documents of one reply (at most 16 MB), and whether there may be more."""
+    # A cursor of pymongo makes an object of each document first, which takes ten times as long.
+    command = {"find": collection.name, "filter": wanted, "limit": limit, "batchSize": limit}
+    if ordered:
+        command["sort"] = {"_id": 1}
+    reply: Any = collection.database.command(command, codec_options=RAW, session=session)
+    cursor = dict(rawbson.elements(bytes(reply["cursor"].raw)))
+    documents = rawbson.documents_in(cursor[b"firstBatch"])
+    if cursor[b"id"] != NO_CURSOR:
+        id_ = Int64.from_bytes(cursor[b"id"][1:], "little", signed=True)
+        # A session that reads snapshots asks for one with each command, and this one the server refuses then.
+        ours = session if session.in_transaction else None
+        collection.database.command("killCursors", collection.name, cursors=[id_], session=ours)
+    return documents, cursor[b"id"] != NO_CURSOR or (ordered and len(documents) == limit)
+
+
+def by_id(documents: Iterable[bytes]) -> dict[Id, bytes]:
+    """Return `documents` by their ids."""
+    return {id_of(document): document for document in documents}
 
 
 def _last_id(collection: RawCollection) -> Id | None:

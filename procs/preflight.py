@@ -145,7 +145,7 @@ def right(action: str, database: Database, collection: str) -> Iterator[None]:
         if error.code != UNAUTHORIZED:
             raise
         if "@" in database.uri:
-            line = f"its user lacks {action} on {collection}; grant it (see README, minimal rights)"
+            line = f"its user lacks {action} on {collection}; grant it (see docs/operations.md)"
         else:
             line = f"it names no user, and nobody has {action} on {collection}; put user:password@ into it"
         raise PermanentError(f"MONGO_URI: {line}") from None

@@ -42,6 +42,8 @@ SIZES_BEYOND_LENGTH = {
     CODE_WITH_SCOPE: 0,
 }
 
+EMPTY = (NULL, UNDEFINED)
+
 # Read unsigned: a negative length then points far behind the end, and a walk can only go forward.
 read_length = struct.Struct("<I").unpack_from
 pack_length = struct.Struct("<I").pack
@@ -118,17 +120,37 @@ def value(obj: Any) -> bytes:
     return encoded[4:5] + encoded[6:-1]
 
 
-def split(batch: bytes) -> list[bytes]:
-    """Return the documents that stand one behind the other in `batch`, as find_raw_batches yields them."""
+def documents_in(array: bytes) -> list[bytes]:
+    """Return the documents of which `array`, a value, consists."""
     documents = []
-    at, end = 0, len(batch)
+    find_nul = array.index
+    at, end = 5, len(array) - 1
+    try:
+        while at < end:
+            if array[at] != DOCUMENT:
+                raise MalformedDocument
+            at = find_nul(0, at) + 1
+            after = at + read_length(array, at)[0]
+            if after < at + 5 or after > end:
+                raise MalformedDocument
+            documents.append(array[at:after])
+            at = after
+    except OVERRUN:
+        raise MalformedDocument from None
+    return documents
+
+
+def split(row: bytes) -> list[bytes]:
+    """Return the documents that stand one behind the other in `row`."""
+    documents = []
+    at, end = 0, len(row)
     while at < end:
         try:
-            after = at + read_length(batch, at)[0]
+            after = at + read_length(row, at)[0]
         except struct.error:
             raise MalformedDocument from None
         if after < at + 5 or after > end:
             raise MalformedDocument
-        documents.append(batch[at:after])
+        documents.append(row[at:after])
         at = after
     return documents

@@ -12,7 +12,7 @@ from procs.flush import flush
 from procs.inbox import Inbox
 from procs.lifeline import Lifeline
 from procs.messages import WINDOW, Drain, Scan, ScanKind
-from procs.mirror import Copied, Mirror
+from procs.mirror import Mirror, open_mirror
 from procs.mongo import Stopped, connect, ride_out
 from procs.walk import Superseded, Walker, Walks, begin
 
@@ -26,20 +26,12 @@ def run(life: Lifeline[SyncConfig], inserted: "Connection[Any, Any]") -> None:
     """Be the scanner until a stop is asked for; what is pending by then is still mirrored."""
     config = life.config
     with connect(config.database, "scanner") as client:
-        anonymiser = Anonymiser(config.policy)
-        mirror = Mirror(
-            client,
-            config.database,
-            anonymiser,
-            keep=config.on_drop == "keep",
-            policy=anonymiser.fingerprint,
-            beat=life.beat,
-        )
+        mirror = open_mirror(client, config, life)
         walks = Walks(client, config.database)
-        scanner = Scanner(life, mirror, walks, Inbox(inserted), anonymiser.fingerprint)
+        scanner = Scanner(life, mirror, walks, Inbox(inserted), Anonymiser(config.policy).fingerprint)
         try:
             ride_out(life, mirror.prepare)
-            life.beat(ready=True)  # what it is doing shows once the listener has said what to scan
+            life.beat("standby", ready=True)  # until the listener is active, and says what to scan
             while not (life.stopping and scanner.inbox.empty):
                 scanner.round()
         except Stopped:
@@ -59,10 +51,10 @@ class Scanner:
         self._walker: Walker | None = None
         self._active = False
         """A scan was asked for: this instance has been active on the stream."""
+        self._begun_at, self._begun_with = 0.0, 0
+        """When the walk began in this process, and how many customers it had scanned by then."""
         self._flush_at: float | None = None
         self._retry_at = time.monotonic() + RETRY_UNMIRRORABLE_S
-        self._flushed = Copied()
-        self._walked = Copied()
 
     def round(self) -> None:
         """Take what has come in, flush if it is time, copy one chunk of the walk, or wait."""
@@ -70,14 +62,12 @@ class Scanner:
         now = time.monotonic()
         if self._flush_at is not None and (now >= self._flush_at or self._life.stopping):
             self._flush_at = None
-            self._flushed += flush(self._life, self._mirror, self.inbox)
+            flush(self._life, self._mirror, self.inbox)
         if self._walker is not None:  # after each flush too: inserts without end must not hold it up
             self._walk(self._walker)
-        elif self._active and now >= self._retry_at:
+        if self._active and now >= self._retry_at:
             ride_out(self._life, self._mirror.retry_unmirrorable)
             self._retry_at = time.monotonic() + RETRY_UNMIRRORABLE_S
-        mirrored = self._flushed + self._walked
-        self._life.beat(mirrored_total=mirrored.scanned + mirrored.deleted)
         self._life.wait(self._time_to_wait(), *self.inbox.pipes)
 
     def _take_messages(self) -> None:
@@ -105,9 +95,9 @@ class Scanner:
         if kind is None:
             walk = self._walks.load(self._policy, term)
         else:
-            walk = begin(self._mirror, kind, self._policy, term)
+            walk = begin(self._mirror.pair, kind, self._policy, term)
         if walk is None:
-            self._life.beat("live")
+            self._end_walk()
             return
         try:
             self._walks.save(walk)  # before the acknowledgement: the checkpoint rests on it
@@ -115,25 +105,30 @@ class Scanner:
             self._leave_walk_to_others()
             return
         self._walker = Walker(self._mirror, self._walks, walk)
-        self._life.beat(walk.scan)
+        self._begun_at, self._begun_with = time.monotonic(), walk.copied.scanned
+        self._life.beat(walk.scan, scan=walk.scan, total=ride_out(self._life, self._mirror.pair.source_size))
         log.info("%s begins", walk.scan, extra={"event": "scan_begins", "scan": walk.scan})
 
     def _walk(self, walker: Walker) -> None:
-        before = walker.walk.copied
         try:
             ride_out(self._life, lambda: walker.step(self._life.config.batch_size))
         except Superseded:
             self._leave_walk_to_others()
-        self._walked += walker.walk.copied - before
+        if self._walker is not None:
+            scanned = walker.walk.copied.scanned
+            rate = (scanned - self._begun_with) / max(time.monotonic() - self._begun_at, 0.001)
+            self._life.beat(scanned=scanned, rate=round(rate))
         if not walker.walk.spans:
             ride_out(self._life, lambda: self._walks.forget(walker.walk))
-            self._walker = None
-            self._life.beat("live")
+            self._end_walk()
             log.info("%s done", walker.walk.scan, extra={"event": "scan_done", **walker.walk.summary()})
 
-    def _leave_walk_to_others(self) -> None:
+    def _end_walk(self) -> None:
         self._walker = None
-        self._life.beat("live")
+        self._life.beat("live", scan=None, scanned=None, total=None, rate=None)
+
+    def _leave_walk_to_others(self) -> None:
+        self._end_walk()
         log.info("another instance goes on with the scan", extra={"event": "scan_superseded"})
 
     def _time_to_wait(self) -> float:

@@ -8,6 +8,11 @@ from bson.raw_bson import RawBSONDocument
 from procs import rawbson
 from procs.messages import Id
 
+OBJECT_ID = bytes([rawbson.OBJECT_ID])
+OBJECT_ID_FIRST = OBJECT_ID + b"_id\0"
+PLAIN_TYPES = bytes([rawbson.OBJECT_ID, rawbson.STRING, rawbson.INT32, rawbson.INT64, rawbson.BINARY])
+"""Of values that no filter can take for anything but themselves."""
+
 
 @dataclass(frozen=True)
 class Range:
@@ -24,6 +29,8 @@ def nested(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 def id_of(document: bytes, name: bytes = b"_id") -> Id:
     """Return the value of a field that every such document has."""
+    if document[4:9] == OBJECT_ID_FIRST and name == b"_id":  # nearly always, and ten times as fast
+        return OBJECT_ID + document[9:21]
     found = rawbson.field(document, name)
     if found is None:
         raise rawbson.MalformedDocument
@@ -40,6 +47,9 @@ def any_of(ids: Sequence[Id], *, having: str | None = None) -> RawBSONDocument:
 
 def exactly(id_: Id) -> RawBSONDocument:
     """Return the filter for one id; an upsert with it creates the document under this id."""
+    if id_[0] in PLAIN_TYPES:
+        # Before version 8.1 the server plans a query with $eq at full length: a write takes twice as long.
+        return RawBSONDocument(rawbson.document([(b"_id", id_)]))
     # A bare sub-document would do too, but one whose first key begins with $ would be read as an operator.
     return RawBSONDocument(rawbson.document([(b"_id", nested([(b"$eq", id_)]))]))
 

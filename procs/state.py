@@ -2,7 +2,8 @@
 
 One document a thing, keyed by what it is and by the pair of collections it is about:
 
-    {_id: {kind: "checkpoint" | "lease" | "walk" | "session" | "unmirrorable", source, mirror, …}, …}
+    {_id: {kind: "checkpoint" | "lease" | "standby" | "walk" | "session" | "unmirrorable" | "verify",
+           source, mirror, …}, …}
 
 Every write is majority-committed, so that a change of primary cannot undo it.
 """

@@ -32,12 +32,19 @@ class Unmirrorable:
         self._key = state.key(database, "unmirrorable")
         self._ours = {f"_id.{name}": value for name, value in self._key.items()}
         self._known: set[Id] = set()
+        self._tried: Id | None = None
 
     def load(self) -> list[Id]:
-        """Return the ids that are remembered, at most AT_ONCE, to try them again."""
-        ids = list(self._find(limit=AT_ONCE))
+        """Return ids that are remembered, at most AT_ONCE, to try them again; call by call all of them."""
+        ids = list(self._find(limit=AT_ONCE, after=self._tried))
+        self._tried = ids[-1] if len(ids) == AT_ONCE else None
         self._known.update(ids)
         return ids
+
+    @property
+    def is_known_of(self) -> bool:
+        """Whether any was met by this process."""
+        return bool(self._known)
 
     def all_ids(self) -> set[Id]:
         """Return all ids that are remembered."""
@@ -47,8 +54,12 @@ class Unmirrorable:
         """Return how many are remembered."""
         return self._states.count_documents(self._ours)
 
-    def _find(self, limit: int) -> Iterator[Id]:
-        for found in self._raw.find(self._ours, {"_id": 1}, limit=limit):
+    def _find(self, limit: int, after: Id | None = None) -> Iterator[Id]:
+        wanted = [(name.encode(), rawbson.value(value)) for name, value in self._ours.items()]
+        if after is not None:
+            wanted.append((b"_id", nested([(b"$gt", self._key_of(after))])))
+        ours = RawBSONDocument(rawbson.document(wanted))
+        for found in self._raw.find(ours, {"_id": 1}, sort=[("_id", 1)], limit=limit):
             yield id_of(id_of(bytes(found.raw))[1:], b"id")
 
     def remember(self, id_: Id, code: int, session: ClientSession) -> None:
@@ -75,5 +86,8 @@ class Unmirrorable:
             self._states.delete_one(self._one(id_), session=session)
 
     def _one(self, id_: Id) -> RawBSONDocument:
+        return exactly(self._key_of(id_))
+
+    def _key_of(self, id_: Id) -> bytes:
         key = [(name.encode(), rawbson.value(value)) for name, value in self._key.items()]
-        return exactly(nested([*key, (b"id", id_)]))
+        return nested([*key, (b"id", id_)])

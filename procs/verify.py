@@ -1,50 +1,53 @@
 """Compares the whole mirror with the source, writes nothing, and counts only what stays wrong.
 
-Each chunk is read in one snapshot. What differs there may just be under way, so it is looked at again: it
-counts when neither the source nor the mirror of that customer moves for SETTLED_S. Whatever moves is being
-mirrored.
+Each chunk is read in one snapshot. What differs there may just be under way, so it is looked at again once
+the mirror has passed that moment. What differs still is wrong, unless the customer has changed after the
+moment: then it is looked at after the next one.
 """
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, get_args
 
 from pymongo import MongoClient
 from pymongo.client_session import ClientSession
+from pymongo.errors import AutoReconnect, PyMongoError
 
+from procs import identity, rawbson
 from procs.anonymise import Anonymiser
 from procs.config import SyncConfig
+from procs.errors import TemporaryError
 from procs.messages import Id
-from procs.pair import Documents, Pair
+from procs.mongo import is_transient
+from procs.pair import Documents, Pair, by_id
+from procs.passage import Passage
 from procs.selection import Range
 from procs.unmirrorable import Unmirrorable
 
-SETTLED_S = 3.0
-"""How long a difference must stand still; a flush comes SYNC_FLUSH_MS after an insert, so that is added."""
+PATIENCE_S, LOOKS = 15.0, 10
+"""For how long, and how often at least, to look at one that changes between all looks; it is wrong if its
+image never moved meanwhile."""
 
-LOOK_AGAIN_S = 0.5
-PATIENCE_S = 120.0
-"""A customer that changes all the time is not waited for any longer than this."""
+SNAPSHOT_S, AGAIN_S = 10.0, 0.1
+
+SUSPECTS = 100_000
+"""So many are looked at again together, at most, or a mirror that is all wrong would fill the memory."""
+
+T = TypeVar("T")
 
 Fault = Literal["missing", "stale", "orphaned", "unmirrorable"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Difference:
-    """One customer's image as it should be and as it is; None: there is none."""
+    """What is wrong with one customer's image, and the hash of what it was found as."""
 
-    wanted: bytes | None
-    found: bytes | None
-
-    @property
-    def fault(self) -> Fault:
-        """What is wrong with it."""
-        if self.wanted is None:
-            return "orphaned"
-        return "missing" if self.found is None else "stale"
+    fault: Fault
+    found: int
 
 
 @dataclass(frozen=True)
@@ -60,77 +63,143 @@ class Verdict:
     @property
     def clean(self) -> bool:
         """Whether the mirror is exactly what it should be."""
-        return not (self.missing or self.stale or self.orphaned or self.unmirrorable)
+        return not (self.wrong or self.unmirrorable)
+
+    @property
+    def wrong(self) -> int:
+        """How many images are not what they should be, though the mirror could hold them."""
+        return self.missing + self.stale + self.orphaned
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found, and some SUSPECTS at most of those whose image could be what it should be."""
+
+    verdict: Verdict
+    wrong: list[Id]
 
 
 def verify(
     client: "MongoClient[dict[str, Any]]", config: SyncConfig, progress: Callable[[int], None]
 ) -> Verdict:
-    """Compare everything; `progress` is told how many customers were compared so far."""
-    return _Verification(client, config).run(progress)
+    """Compare everything; `progress` is told how many customers were compared so far.
+
+    Raises TemporaryError if there is no source to compare a mirror with that is kept.
+    """
+    database = config.database
+    if config.on_drop == "keep" and identity.look(client, database).source is None:
+        raise TemporaryError(
+            f"SOURCE_COLLECTION: there is no collection {database.source!r} in {database.name!r}, so nothing "
+            "to compare the mirror with (SYNC_ON_DROP=keep); if it was not dropped, correct MONGO_DB or "
+            "SOURCE_COLLECTION"
+        )
+    return Verification(client, config).find(progress).verdict
 
 
-class _Verification:
-    def __init__(self, client: "MongoClient[dict[str, Any]]", config: SyncConfig) -> None:
+class Verification:
+    """One look at all of source and mirror.
+
+    It sleeps by `pause`, and calls it after each read. `patient`: it waits for the mirror, however long.
+    """
+
+    def __init__(
+        self,
+        client: "MongoClient[dict[str, Any]]",
+        config: SyncConfig,
+        pause: Callable[[float], None] = time.sleep,
+        *,
+        patient: bool = False,
+    ) -> None:
         self._client = client
         self._config = config
+        self._pause = pause
+        self._passage = partial(Passage, client, config, pause, patient=patient)
         self._pair = Pair(client, config.database)
-        self._image = Anonymiser(config.policy)
-        self._settled_s = SETTLED_S + config.flush_ms / 1000
+        self._anonymiser = Anonymiser(config.policy)
 
-    def run(self, progress: Callable[[int], None]) -> Verdict:
+    def settle(self) -> None:
+        """Wait until all that has happened by now is mirrored, and need not be looked at twice."""
+        with self._passage() as passage:
+            passage.wait()
+
+    def find(self, progress: Callable[[int], None]) -> Findings:
+        """Compare everything; `progress` is told how many customers were compared so far."""
         compared, suspects = 0, dict[Id, Difference]()
+        numbers, wrong = Counter[Fault](), list[Id]()
         span: Range | None = Range(None, None)
         while span is not None:
-            with self._snapshot() as session:
-                source, mirror, span = self._pair.read_chunk(span, self._config.batch_size, session)
+            read = partial(self._pair.read_chunk, span, self._config.batch_size)
+            source, mirror, span = self._in_snapshot(read)
             compared += len(source)
             suspects |= self._differences(source, mirror)
             progress(compared)
-        faults = self._faults(self._wait_until_settled(suspects))
-        return Verdict(
-            compared,
-            missing=faults["missing"],
-            stale=faults["stale"],
-            orphaned=faults["orphaned"],
-            unmirrorable=faults["unmirrorable"],
-        )
+            if len(suspects) >= SUSPECTS or span is None:
+                faults = self._faults(suspects)
+                suspects = {}
+                numbers.update(faults.values())
+                if len(wrong) < SUSPECTS:
+                    wrong += [id_ for id_, fault in faults.items() if fault != "unmirrorable"]
+        verdict = Verdict(compared, **{fault: numbers[fault] for fault in get_args(Fault)})
+        return Findings(verdict, wrong)
 
-    def _snapshot(self) -> ClientSession:
-        return self._client.start_session(snapshot=True)
+    def still_wrong(self, ids: Iterable[Id]) -> dict[Id, Fault]:
+        """Return what is wrong with these, and stays so."""
+        return self._faults(self._look_again(list(ids)))
+
+    def _in_snapshot(self, read: Callable[[ClientSession], T]) -> T:
+        """Read in one snapshot; in a newer one if it is gone, with a collection or a primary."""
+        deadline = time.monotonic() + SNAPSHOT_S
+        while True:
+            try:
+                with self._client.start_session(snapshot=True) as session:
+                    result = read(session)
+            except PyMongoError as error:
+                moved = is_transient(error) or isinstance(error, AutoReconnect)
+                if not moved or time.monotonic() > deadline:
+                    raise
+                self._pause(AGAIN_S)
+            else:
+                self._pause(0)
+                return result
 
     def _differences(self, source: Documents, mirror: Documents) -> dict[Id, Difference]:
+        images, found = by_id(rawbson.split(self._anonymiser.all(source))), by_id(mirror)
         differences = {}
-        for id_ in source.keys() | mirror.keys():
-            wanted = self._image(source[id_]) if id_ in source else None
-            found = mirror.get(id_)
-            if wanted != found:
-                differences[id_] = Difference(wanted, found)
+        for id_ in images.keys() | found.keys():
+            if images.get(id_) != found.get(id_):
+                fault: Fault = "orphaned" if id_ not in images else "stale" if id_ in found else "missing"
+                differences[id_] = Difference(fault, hash(found.get(id_)))
         return differences
 
-    def _wait_until_settled(self, suspects: dict[Id, Difference]) -> dict[Id, Difference]:
-        """Look at the suspects again until each is either right or has stood still; return the latter."""
-        still_since = dict.fromkeys(suspects, time.monotonic())
-        wrong: dict[Id, Difference] = {}
-        deadline = time.monotonic() + PATIENCE_S
-        while suspects and time.monotonic() < deadline:
-            time.sleep(LOOK_AGAIN_S)
-            now = time.monotonic()
-            seen = self._look_again(list(suspects))
-            for id_, before in list(suspects.items()):
-                if id_ not in seen:
-                    del suspects[id_]
-                elif seen[id_] != before:
-                    suspects[id_], still_since[id_] = seen[id_], now
-                elif now - still_since[id_] >= self._settled_s:
-                    wrong[id_] = suspects.pop(id_)
+    def _faults(self, suspects: dict[Id, Difference]) -> dict[Id, Fault]:
+        wrong = self._those_that_stay(suspects)
+        set_aside = Unmirrorable(self._client, self._config.database).all_ids() if wrong else set[Id]()
+        return {
+            id_: "unmirrorable" if each.fault == "missing" and id_ in set_aside else each.fault
+            for id_, each in wrong.items()
+        }
+
+    def _those_that_stay(self, suspects: dict[Id, Difference]) -> dict[Id, Difference]:
+        """Look at the suspects again until each is right or known to be wrong; return the latter."""
+        wrong, unmoved = dict[Id, Difference](), suspects
+        looks, deadline = 0, time.monotonic() + PATIENCE_S
+        while suspects:
+            with self._passage() as passage:
+                passage.wait()
+                seen = self._look_again(list(suspects))
+                changed = passage.changed_since()
+            suspects = {id_: each for id_, each in seen.items() if changed is None or id_ in changed}
+            wrong |= {id_: each for id_, each in seen.items() if id_ not in suspects}
+            unmoved = {id_: each for id_, each in unmoved.items() if _is_unmoved(each, suspects.get(id_))}
+            looks += 1
+            if looks >= LOOKS and time.monotonic() >= deadline:
+                return wrong | unmoved
         return wrong
 
     def _look_again(self, ids: list[Id]) -> dict[Id, Difference]:
         differences: dict[Id, Difference] = {}
-        for part in _parts(ids, self._config.batch_size):
-            with self._snapshot() as session:
-                read = self._pair.read_ids(part, session)
+        for part in parts(ids, self._config.batch_size):
+            read = self._in_snapshot(partial(self._pair.read_ids, part))
             if read is not None:
                 differences |= self._differences(*read)
             elif len(part) > 1:
@@ -138,15 +207,13 @@ class _Verification:
                 differences |= self._look_again(part[:middle]) | self._look_again(part[middle:])
         return differences
 
-    def _faults(self, wrong: dict[Id, Difference]) -> Counter[Fault]:
-        set_aside = Unmirrorable(self._client, self._config.database).all_ids()
-        return Counter(
-            "unmirrorable" if id_ in set_aside and difference.found is None else difference.fault
-            for id_, difference in wrong.items()
-        )
+
+def _is_unmoved(before: Difference, now: Difference | None) -> bool:
+    return now is not None and now.found == before.found
 
 
-def _parts(ids: Sequence[Id], size: int) -> Iterator[list[Id]]:
+def parts(ids: Sequence[Id], size: int) -> Iterator[list[Id]]:
+    """Yield `ids` in lists of at most `size`."""
     rest = iter(ids)
     while part := list(islice(rest, size)):
         yield part

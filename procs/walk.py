@@ -17,10 +17,13 @@ from pymongo.errors import DuplicateKeyError
 
 from procs import rawbson, state
 from procs.config import Database
+from procs.copied import Copied
 from procs.identity import Identity, look, look_in
 from procs.messages import Gauge, ScanKind
-from procs.mirror import Copied, Mirror, SourceMissing
+from procs.mirror import Mirror, SourceMissing
 from procs.mongo import RAW
+from procs.pair import Pair
+from procs.prepare import prepare
 from procs.rawbson import document, value
 from procs.selection import Range, exactly, nested
 
@@ -51,13 +54,13 @@ class Walk:
         return {**asdict(self.copied), "seconds": round(self.seconds, 1)}
 
 
-def begin(mirror: Mirror, scan: ScanKind, policy: str, term: int = 0) -> Walk:
+def begin(pair: Pair, scan: ScanKind, policy: str, term: int = 0) -> Walk:
     """Return the walk over all that source and mirror hold now; what comes later is in the stream.
 
     A catch-up takes the range above the last mirrored customer first, so that new ones show up first.
     """
-    mirror.prepare()
-    last_source, last_mirror = mirror.pair.last_source_id(), mirror.pair.last_mirror_id()
+    prepare(pair)
+    last_source, last_mirror = pair.last_source_id(), pair.last_mirror_id()
     everything, above = Range(None, last_source), Range(last_source, last_mirror)
     if last_mirror is None:
         spans = [everything] if last_source is not None else []
@@ -67,7 +70,6 @@ def begin(mirror: Mirror, scan: ScanKind, policy: str, term: int = 0) -> Walk:
         spans = [Range(last_mirror, last_source), Range(None, last_mirror)]
     else:
         spans = [everything, above]
-    pair = mirror.pair
     identity = look_in(pair.source.database, pair.source.name, pair.mirror.name)
     return Walk(scan, tuple(spans), policy, term=term, identity=identity)
 
@@ -80,28 +82,36 @@ class Walks:
     ) -> None:
         self._client, self._database = client, database
         self._states = state.collection(client, database).with_options(codec_options=RAW)
+        self._shared = run is None
         named = {"run": run} if run is not None else {}
         self._key = value(state.key(database, "walk", **named))
 
     def load(self, policy: str, term: int = 0) -> Walk | None:
         """Return the unfinished walk, to go on in `term`.
 
-        None if there is none for this `policy`, or its source or mirror was replaced since.
+        None if there is none for this `policy`, or its source or mirror was replaced since. What cannot be
+        read begins anew, for nobody knows what is left of it.
         """
         found: Any = self._states.find_one(exactly(self._key))
-        now = look(self._client, self._database)
-        if found is None or (found.get("policy"), found.get("source"), found.get("mirror")) != (
-            policy,
-            now.source,
-            now.mirror,
-        ):
+        if found is None:
             return None
-        spans = tuple(_range(each) for each in found["spans"])
-        copied = Copied(**found["copied"])
-        return Walk(found["scan"], spans, policy, copied, found["seconds"], term, now)
+        now = look(self._client, self._database)
+        try:
+            walk = _understood(found, term)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            log.warning(
+                "the interrupted scan cannot be read from %s any more: it begins anew",
+                state.NAME,
+                extra={"event": "walk_damaged"},
+            )
+            return Walk("reindex", (Range(None, None),), policy, term=term, identity=now)
+        return walk if (walk.policy, walk.identity) == (policy, now) else None
 
-    def save(self, walk: Walk) -> None:
-        """Remember `walk`. Raises Superseded if a newer term has remembered one."""
+    def save(self, walk: Walk, *, anew: bool = True) -> None:
+        """Remember `walk`. Raises Superseded if a newer term has remembered one.
+
+        Not `anew`: nor may it be remembered no more, for then whoever took it over has done it.
+        """
         spans = [
             nested([(name, id_) for name, id_ in ((b"after", span.after), (b"until", span.until)) if id_])
             for span in walk.spans
@@ -117,10 +127,15 @@ class Walks:
             (b"seconds", value(walk.seconds)),
             (b"copied", value(asdict(walk.copied))),
         ]
+        upsert = anew or not self._shared
         try:
-            self._states.replace_one(self._up_to(walk.term), RawBSONDocument(document(fields)), upsert=True)
+            saved = self._states.replace_one(
+                self._up_to(walk.term), RawBSONDocument(document(fields)), upsert=upsert
+            )
         except DuplicateKeyError:  # it exists, with a newer term
             raise Superseded from None
+        if not upsert and not saved.matched_count:
+            raise Superseded
 
     def forget(self, walk: Walk) -> None:
         """`walk` is done."""
@@ -147,10 +162,7 @@ class Walker:
         try:
             copied, rest = self._mirror.copy_range(self.walk.spans[0], limit)
         except SourceMissing:
-            log.warning(
-                "SOURCE_COLLECTION does not exist: the mirror stays as it is (SYNC_ON_DROP=keep)",
-                extra={"event": "source_missing"},
-            )
+            tell_source_missing()
             self.walk = replace(self.walk, spans=())
             return
         now = time.monotonic()
@@ -161,8 +173,28 @@ class Walker:
             seconds=self.walk.seconds + now - began,
         )
         if now - self._saved_at >= SAVE_EVERY_S:
-            self._walks.save(self.walk)
+            self._walks.save(self.walk, anew=False)
             self._saved_at = now
+
+
+def tell_source_missing() -> None:
+    """Log why a scan ends before its time."""
+    log.warning(
+        "SOURCE_COLLECTION does not exist: the mirror stays as it is (SYNC_ON_DROP=keep)",
+        extra={"event": "source_missing"},
+    )
+
+
+def _understood(found: Any, term: int) -> Walk:
+    """Return the stored walk. KeyError, TypeError, ValueError or AttributeError: it is damaged."""
+    policy, identity = found["policy"], Identity(found["source"], found["mirror"])
+    if not isinstance(policy, str):
+        raise TypeError
+    if not all(isinstance(uuid, bytes | None) for uuid in (identity.source, identity.mirror)):
+        raise TypeError
+    copied = Copied() + Copied(**found["copied"])
+    spans = tuple(_range(each) for each in found["spans"])
+    return Walk(found["scan"], spans, policy, copied, 0.0 + found["seconds"], term, identity)
 
 
 def _range(span: RawBSONDocument) -> Range:

@@ -3,12 +3,11 @@
 from multiprocessing.connection import Connection
 from typing import Any
 
-from procs.anonymise import Anonymiser
 from procs.config import SyncConfig
-from procs.flush import flush
+from procs.flush import flush_batch
 from procs.inbox import Inbox
 from procs.lifeline import Lifeline
-from procs.mirror import Copied, Mirror
+from procs.mirror import open_mirror
 from procs.mongo import Stopped, connect, ride_out
 
 IDLE_S = 1.0
@@ -18,27 +17,17 @@ def run(life: Lifeline[SyncConfig], changed: "Connection[Any, Any]") -> None:
     """Be the writer until a stop is asked for; what is in the pipe by then is still mirrored."""
     config = life.config
     inbox = Inbox(changed)
-    total = Copied()
     with connect(config.database, "writer") as client:
-        anonymiser = Anonymiser(config.policy)
-        mirror = Mirror(
-            client,
-            config.database,
-            anonymiser,
-            keep=config.on_drop == "keep",
-            policy=anonymiser.fingerprint,
-            beat=life.beat,
-        )
+        mirror = open_mirror(client, config, life)
         try:
             ride_out(life, mirror.prepare)
             life.beat("live", ready=True)
             while not (life.stopping and inbox.empty):
-                while len(inbox.ids) < life.config.batch_size and inbox.receive():
+                while inbox.receive():
                     pass
                 if inbox.unacknowledged:
-                    total += flush(life, mirror, inbox)
-                life.beat(mirrored_total=total.scanned + total.deleted)
-                life.wait(IDLE_S, *inbox.pipes)
+                    flush_batch(life, mirror, inbox)
+                life.wait(0.0 if inbox.ids else IDLE_S, *inbox.pipes)
         except Stopped:
             return
         finally:

@@ -2,16 +2,24 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from uuid import uuid4
 
+from bson.binary import Binary
 from bson.raw_bson import RawBSONDocument
 from pymongo import DeleteMany, InsertOne, ReplaceOne, UpdateMany, UpdateOne
+from pymongo.client_session import ClientSession
+from pymongo.collection import Collection
+from pymongo.errors import BulkWriteError
 
 from procs import rawbson
 from procs.messages import Id
-from procs.selection import any_of, exactly
+from procs.selection import any_of, exactly, nested
 
 MAX_DOCUMENT = 16 * 1024 * 1024
 """https://www.mongodb.com/docs/manual/reference/limits/#mongodb-limit-BSON-Document-Size"""
+
+MAX_COMMAND = 12 * 1024 * 1024
+"""How large the images of one insert command may be together: well below the limit of a document."""
 
 ROOM_FOR_TOUCH = 100
 """A document with less room than that is touched in another way."""
@@ -35,9 +43,57 @@ Write = InsertOne[Any] | ReplaceOne[Any] | UpdateOne | UpdateMany | DeleteMany
 
 
 def insert(id_: Id, image: bytes) -> list[Write]:
-    """Return the writes that add `image`."""
+    """Return the writes that add `image`, in a bulk."""
     added: list[Write] = [InsertOne(Image(image))]
     return [*added, _exact(id_, image)] if _has_empty_timestamp(image) else added
+
+
+class _Row(Image):
+    """Documents one behind the other. That is how pymongo sends the documents of an insert."""
+
+    def __init__(self, documents: bytes) -> None:
+        self._documents = documents
+
+    @property
+    def raw(self) -> bytes:
+        """Return what pymongo puts into the message."""
+        return self._documents
+
+
+def insert_plainly(collection: Collection[Any], images: bytes, session: ClientSession) -> None:
+    """Insert `images`, one behind the other in at most MAX_COMMAND, none of which has an empty timestamp.
+
+    A bulk wraps each image by itself and takes half as long again. Raises BulkWriteError as that does.
+    """
+    documents = [_Row(images)]
+    reply = collection.database.command("insert", collection.name, documents=documents, session=session)
+    if "writeErrors" in reply:
+        raise BulkWriteError(reply)
+
+
+def replace_each(collection: Collection[Any], images: Mapping[Id, bytes], session: ClientSession) -> None:
+    """Put `images` in the place of what is there, without an object for each. Raises BulkWriteError."""
+    row, statements = 0, list[list[bytes]]([[]])
+    for id_, image in images.items():
+        if row + len(image) > MAX_COMMAND and statements[-1]:
+            row = 0
+            statements.append([])
+        row += len(image)
+        statements[-1].append(_replacement(id_, image))
+    for each in statements:
+        reply = collection.database.command(
+            "update", collection.name, updates=[_Row(b"".join(each))], session=session
+        )
+        if "writeErrors" in reply:
+            raise BulkWriteError(reply)
+
+
+def _replacement(id_: Id, image: bytes) -> bytes:
+    """Return the statement of an update command that does what `replace` does."""
+    new = b"\x03" + image
+    if _has_empty_timestamp(image) or _has_dollar_name(image):
+        new = rawbson.array([nested([(b"$replaceWith", nested([(b"$literal", new)]))])])
+    return rawbson.document([(b"q", b"\x03" + bytes(exactly(id_).raw)), (b"u", new)])
 
 
 def replace(id_: Id, image: bytes) -> Write:
@@ -47,8 +103,11 @@ def replace(id_: Id, image: bytes) -> Write:
     return ReplaceOne(exactly(id_), Image(image))
 
 
-def touch(ids: Sequence[Id], images: Mapping[Id, bytes]) -> list[Write]:
-    """Return writes on these images, and on the absence of those that are not there, which change nothing."""
+def touch(ids: Sequence[Id], images: Mapping[Id, bytes], unique: Iterable[str] = ()) -> list[Write]:
+    """Return writes on these images, and on the absence of those that are not there, which change nothing.
+
+    What is inserted for a moment gets values of its own in the fields `unique`.
+    """
     name = _unused_name(images.values())
     absent = [id_ for id_ in ids if id_ not in images]
     full = [id_ for id_ in ids if len(images.get(id_, b"")) > MAX_DOCUMENT - ROOM_FOR_TOUCH - len(name)]
@@ -57,7 +116,8 @@ def touch(ids: Sequence[Id], images: Mapping[Id, bytes]) -> list[Write]:
     # inserted, the delete passes it by and the last update restores it.
     writes: list[Write] = [UpdateMany(any_of(roomy), {"$set": {name: 1}})]
     for id_ in absent:
-        marks = {"$set": {name: 1}, "$setOnInsert": {name + "_absent": 1}}
+        own = {field: Binary.from_uuid(uuid4()) for field in unique}
+        marks = {"$set": {name: 1}, "$setOnInsert": {name + "_absent": 1, **own}}
         writes.append(UpdateOne(exactly(id_), marks, upsert=True))
     if absent:
         writes.append(DeleteMany(any_of(absent, having=name + "_absent")))
@@ -70,6 +130,13 @@ def touch(ids: Sequence[Id], images: Mapping[Id, bytes]) -> list[Write]:
 def _exact(id_: Id, image: bytes) -> UpdateOne:
     """Return the slower write that takes `image` as it is, whatever it holds."""
     return UpdateOne(exactly(id_), [{"$replaceWith": {"$literal": Image(image)}}])
+
+
+def are_plain(images: bytes) -> bool:
+    """Tell whether one insert takes `images`, one behind the other, as they are."""
+    if len(images) > MAX_COMMAND:
+        return False
+    return bytes(9) not in images or not any(map(_has_empty_timestamp, rawbson.split(images)))
 
 
 def _has_empty_timestamp(image: bytes) -> bool:

@@ -6,7 +6,6 @@ import gc
 import logging
 import os
 import pickle
-import resource
 import select
 import signal
 import sys
@@ -24,7 +23,8 @@ from setproctitle import setproctitle
 
 from procs.errors import PermanentError, describe
 from procs.lifeline import Lifeline
-from procs.messages import Beat, Failed, Finished, Reconfigure, Stop
+from procs.messages import Beat, Failed, Finished, Reconfigure, Snapshot, Stop
+from procs.tether import forbid_core_dumps
 from supervisor import exit_codes, logs, signals
 from supervisor.tree import Child, Pipe
 
@@ -66,8 +66,12 @@ class Running:
     stacks: Path
     born_at: float = field(default_factory=time.monotonic)
     beat: Beat | None = None
+    beat_at: float = field(default_factory=time.monotonic)
+    """When it gave that beat; before the first one, when it was born."""
     deaf: bool = False
     """Its control pipe is closed or broken."""
+    hung: bool = False
+    """It was silent for too long."""
 
     @property
     def pid(self) -> int:
@@ -85,17 +89,20 @@ class Running:
                 self.deaf = True
                 return
             if isinstance(message, Beat):
-                self.beat = message
+                self.beat, self.beat_at = message, time.monotonic()
             yield message
 
-    def send(self, order: Stop | Reconfigure) -> None:
+    def send(self, order: Stop | Reconfigure | Snapshot) -> None:
         """Send an order, or leave it out: a stopped child with a full pipe must not stop its parent."""
         try:
+            # Writable is a pipe of which three quarters are free: room for far more than any of these.
             if select.select([], [self.control], [], 0)[1]:
                 self.control.send(order)
                 return
         except OSError:
             return  # it is about to end
+        if isinstance(order, Snapshot):
+            return  # the next one tells more
         log.warning(
             "%s does not take orders (%s)",
             self.name,
@@ -105,6 +112,7 @@ class Running:
 
     def dump(self, why: str) -> None:
         """Have it write its stacks into the file, below a line that says why."""
+        self.hung = True
         header = (
             f"\n{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {self.name} (pid {self.pid}): {why}\n"
         )
@@ -226,8 +234,7 @@ def _set_apart(supervisor: int, inherited: list[int]) -> None:
         with suppress(OSError):
             os.close(descriptor)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    # A core dump would hold customers in clear.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    forbid_core_dumps()
     # What the supervisor has loaded stays in pages shared with it.
     gc.freeze()
 

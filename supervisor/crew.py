@@ -1,12 +1,14 @@
 """The processes behind the children: forks them, hears them, orders them about, buries them."""
 
 import logging
+import os
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from procs.messages import Beat, Failed, Finished, Reconfigure, Stop
+from procs.messages import Beat, Failed, Finished, Reconfigure, Snapshot, Stop
 from supervisor.child import Birth, Running, cause_of, fork_group
 from supervisor.state import Exited
 from supervisor.tree import Child, Pipe
@@ -21,6 +23,7 @@ class Gone:
     pid: int
     cause: str
     phase: str
+    hung: bool = False
 
 
 class Crew:
@@ -46,8 +49,8 @@ class Crew:
         try:
             for child in fork_group(rows, self._pipes, configs, birth):
                 self.running[child.name] = child
-                told = {"event": "child_started", "child": child.name, "child_pid": child.pid}
-                log.info("%s started", child.name, extra=told)
+                told = {"child": child.name, "child_pid": child.pid}
+                log.info("%s started", child.name, extra={"event": "child_started", **told})
         except OSError as error:
             missing = [row.name for row in rows if row.name not in self.running]
             gone = Gone(0, f"no process ({error.strerror})", "starting")
@@ -69,9 +72,11 @@ class Crew:
         """
         dead = [child for child in self.running.values() if child.process.sentinel in ready]
         codes = sorted((self._bury(child), child.name) for child in dead)
+        if os.getpid() == 1:
+            self._bury_orphans()
         return [Exited(name, self.gone[name].cause, code, random.random()) for code, name in codes]
 
-    def send(self, name: str, order: Stop | Reconfigure) -> None:
+    def send(self, name: str, order: Stop | Reconfigure | Snapshot) -> None:
         """Send an order to a child if it lives."""
         if name in self.running:
             self.running[name].send(order)
@@ -79,7 +84,7 @@ class Crew:
     def dump(self, name: str, why: str) -> None:
         """Have a child write down its stacks."""
         if name in self.running:
-            log.error(
+            log.warning(
                 "%s is %s: it will be replaced", name, why, extra={"event": "child_hangs", "child": name}
             )
             self.running[name].dump(why)
@@ -96,13 +101,22 @@ class Crew:
         for child in list(self.running.values()):
             self._bury(child)
 
-    def beats(self) -> Iterable[Beat]:
+    def beats(self) -> dict[str, Beat]:
         """Return the last sign of life of each child that gave one."""
-        return [child.beat for child in self.running.values() if child.beat]
+        return {name: child.beat for name, child in self.running.items() if child.beat}
+
+    def _bury_orphans(self) -> None:
+        """As the first process of a container we inherit what others leave behind: zombies, unless buried."""
+        ours = {child.pid for child in self.running.values()}
+        with suppress(ChildProcessError):
+            while dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                if dead.si_pid in ours:
+                    return  # its sentinel has it buried in the next round
+                os.waitpid(dead.si_pid, 0)
 
     def _bury(self, child: Running) -> int:
         del self.running[child.name]
         pid, phase = child.pid, child.beat.phase if child.beat else "starting"
         code = child.bury()
-        self.gone[child.name] = Gone(pid, cause_of(code), phase)
+        self.gone[child.name] = Gone(pid, cause_of(code), phase, child.hung)
         return code

@@ -15,8 +15,9 @@ from multiprocessing.connection import wait
 from signal import SIGHUP, SIGINT
 from typing import Any
 
+from procs import web
 from procs.errors import PermanentError
-from procs.messages import Beat, Reconfigure, Stop
+from procs.messages import Beat, Reconfigure, Snapshot, Stop
 from procs.messages import Failed as SaysFailed
 from procs.messages import Finished as SaysFinished
 from supervisor import health, state, status
@@ -34,9 +35,15 @@ from supervisor.reload import Changes, compare
 from supervisor.settings import Settings, SettingsError, redact
 from supervisor.signals import Signals
 from supervisor.state import Limits
+from supervisor.sums import Sums
 from supervisor.tree import Child, Mode, Pipe
 
 log = logging.getLogger(__name__)
+
+AUDIENCE = "web"
+"""The child that shows the status to others."""
+SNAPSHOT_EVERY_S = 0.8
+"""Beats come once a second, about: each of them has the loop send a snapshot, or the next one does."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,9 @@ class Daemon:
         self._exit: state.Exit | None = None
         self._interrupted = False
         self._reload: PendingReload | None = None
-        self._mirrored_before = 0
+        self._sums = Sums(row.name for row in outfit.children)
+        self._last: dict[str, Beat] = {}
+        self._snapshot_at = float("-inf")
 
     def run(self) -> int:
         """Run until a stop, a permanent error or the end of the task; return the exit code."""
@@ -156,9 +165,12 @@ class Daemon:
                 self._feed(state.Finished(name))
 
     def _bury(self, ready: Sequence[Any]) -> list[state.Exited]:
-        before = sum(map(status.mirrored, self._crew.beats()))
+        before = self._crew.beats()
         exits = self._crew.bury(ready)
-        self._mirrored_before += before - sum(map(status.mirrored, self._crew.beats()))
+        for exited in exits:
+            if exited.child in before:
+                self._sums.keep(exited.child, before[exited.child])
+                self._last[exited.child] = before[exited.child]
         return exits
 
     def _answer(self, request: Request) -> None:
@@ -180,6 +192,8 @@ class Daemon:
     def _do(self, action: state.Action) -> None:
         match action:
             case state.StartGroup(group):
+                if not self._state.groups[group].failures:
+                    self._last.clear()  # other settings: what was known may be of another place
                 self._events += self._crew.start(group, self._configs(), self._birth())
             case state.SendStop(name):
                 self._crew.send(name, Stop())
@@ -200,20 +214,19 @@ class Daemon:
 
     def _report(self, exited: state.Report) -> None:
         gone = self._crew.gone[exited.child]
-        log.log(
-            logging.WARNING if exited.fault else logging.INFO,
-            "%s ended by %s in phase %s%s%s",
-            exited.child,
-            gone.cause,
-            gone.phase,
-            f": {exited.why}" if exited.why else "",
-            "" if exited.again_in is None else f"; starts again in {exited.again_in * 1000:.0f} ms",
-            extra={"event": "child_ended", "child": exited.child, "child_pid": gone.pid, "cause": gone.cause},
-        )
-        if exited.fault:
+        text = f"{exited.child} ended by {gone.cause} in phase {gone.phase}{exited.why and f': {exited.why}'}"
+        if exited.again_in is not None:
+            text += f"; starts again in {exited.again_in * 1000:.0f} ms"
+        told = {"child": exited.child, "child_pid": gone.pid, "cause": gone.cause}
+        if not exited.fault:
+            log.info("%s", text, extra={"event": "child_ended", **told})
+        else:
+            log.warning("%s", text, extra={"event": "child_died", **told})
             self._outfit.ledger.record(
                 child=exited.child, pid=gone.pid, cause=gone.cause, phase=gone.phase, reason=exited.why
             )
+        if exited.fault and exited.again_in is not None:
+            self._sums.restarted(exited.child, "hang" if gone.hung else gone.cause)
 
     def _tell(self) -> None:
         """Tell the outside what this round has changed."""
@@ -221,19 +234,25 @@ class Daemon:
         now = time.monotonic()
         self._herald.tell(self._state, health.sync_phase(self._state), self._mongo_uri, now)
         if self._outfit.progress:
-            for beat in self._crew.beats():
+            for beat in self._crew.beats().values():
                 self._outfit.progress.show(beat.gauges, now)
+        self._sums.note(self._crew.beats(), now)
+        if AUDIENCE in self._crew.running and now >= self._snapshot_at + SNAPSHOT_EVERY_S:
+            self._snapshot_at = now
+            self._crew.send(AUDIENCE, Snapshot(self._status()))
 
     def _status(self) -> dict[str, Any]:
-        return status.assemble(
+        seen = status.Seen(
             self._state,
             self._crew.running,
+            self._last,
             self._outfit.ledger.deaths,
+            self._sums,
             instance=self._settings.instance,
             mode=self._outfit.mode,
             mongo_uri=self._mongo_uri,
-            mirrored_before=self._mirrored_before,
         )
+        return status.assemble(seen)
 
     # Reload
     def _begin_reload(self, asker: Request | None) -> None:
@@ -265,7 +284,9 @@ class Daemon:
 
     def _read_again(self) -> Changes | str:
         try:
-            return compare(self._settings, self._outfit.read_settings())
+            changes = compare(self._settings, self._outfit.read_settings())
+            web.check_change(self._settings.web, changes.settings.web)
+            return changes
         except (SettingsError, PermanentError) as error:
             return "; ".join(str(error).splitlines())
 
@@ -273,8 +294,10 @@ class Daemon:
         """Tell what came of a reload as soon as that is known."""
         outcome = self._reload and self._reload.outcome(self._state)
         if self._reload and outcome:
-            level = logging.INFO if outcome["ok"] else logging.ERROR
-            log.log(level, "reload: %s", outcome["text"], extra={"event": "reload_done"})
+            if outcome["ok"]:
+                log.info("reload: %s", outcome["text"], extra={"event": "reload_done"})
+            else:
+                log.error("reload: %s", outcome["text"], extra={"event": "reload_failed"})
             for asker in self._reload.askers:
                 asker.reply(outcome)
             self._reload = None

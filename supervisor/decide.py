@@ -222,6 +222,7 @@ class _Turn:
         if unplanned and exited.code == exit_codes.PERMANENT:
             self.begin_stop(exit_codes.PERMANENT, f"{child.name}: ended by {exited.cause}")
         elif unplanned:
+            child.reason = why or f"ended by {exited.cause}"
             self.fail(child, group, exited, why)
         again_in = None if group.due_at is None or self.state.stop else max(0.0, group.due_at - self.now)
         self.actions.append(Report(child.name, own_fault, why, again_in))

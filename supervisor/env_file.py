@@ -29,7 +29,9 @@ def read(path: Path, *, required: bool) -> dict[str, str]:
         content = read_bytes(path)
     except FileNotFoundError as error:
         if required:
-            raise SettingsError(f"{path}: {why_unreadable(error)}") from None
+            raise SettingsError(
+                f"--env-file {path}: {why_unreadable(error)}; name one that is there"
+            ) from None
         return {}
     except OSError as error:
         raise SettingsError(f"{path}: {why_unreadable(error)}") from None

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from procs.mongo import WAITING
 from supervisor.state import ChildState, State
 
-SYNC_CHILDREN = ("listener", "scanner", "writer", "reindexer")
+SYNC_CHILDREN = ("listener", "scanner", "writer", "reindexer", "copier-1", "copier-2")
 
 SETTLED_SYNC_PHASES = {"live", "standby"}
 
@@ -66,20 +66,40 @@ def sync_phase(state: State) -> str | None:
         return phases["reindexer"] or "starting"
     if phases["listener"] == "standby":
         return "standby"
+    if phases["scanner"] == "standby":  # it does not know yet what to scan
+        phases["scanner"] = "starting"
     return (
         next((phases[name] for name in ("listener", "scanner") if phases[name] != "live"), "live")
         or "starting"
     )
 
 
+def word(state: State, phase: str | None) -> str:
+    """Return the health in one word; `trouble` is the reason. `phase` is that of the sync, if any."""
+    conditions = {condition(state, child) for child in wanted(state)}
+    for found, told in (
+        (state.stop is not None, "stopping"),
+        (waiting(state), "waiting"),
+        (degraded(state), "degraded"),
+        ("backoff" in conditions, "failing"),
+        (conditions - {"running"}, "starting"),
+        (phase == "standby", "standby"),
+        (phase is not None and phase not in SETTLED_SYNC_PHASES and not state.one_shot, "catching up"),
+    ):
+        if found:
+            return told
+    return "healthy"
+
+
 def trouble(state: State, phase: str | None) -> str:
     """Return why the daemon is not healthy (yet), or an empty text. `phase` is that of the sync, if any."""
     if state.stop is not None:
         return "stopping"
-    for child in wanted(state):
+    if waiting(state):
+        return "MongoDB cannot be reached"
+    # First those that know why: the others of a group went down with them.
+    for child in sorted(wanted(state), key=lambda child: not child.reason):
         is_now = condition(state, child)
-        if child.alive and child.phase == WAITING:
-            return "MongoDB cannot be reached"
         if is_now != "running":
             return f"{child.name}: {is_now}{f' ({child.reason})' if child.reason else ''}"
     for group in state.groups.values():

@@ -61,7 +61,7 @@ class Herald:
             if not self._outage:
                 self._outage = True
                 log.warning(
-                    "MongoDB cannot be reached at %s: waiting for it",
+                    "MongoDB cannot be reached at %s: waiting for it; `clientsync-supervisor check` says why",
                     mongo_uri,
                     extra={"event": "mongodb_unreachable", "mongo_uri": mongo_uri},
                 )

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ log = logging.getLogger(__name__)
 
 KEPT = 50
 COMPACT_AT = 4 * KEPT
+
+TEXTS = ("child", "cause", "phase", "reason")
 
 Death = dict[str, Any]
 
@@ -96,9 +99,11 @@ class Ledger:
 
 
 def _parse(line: bytes) -> Death | None:
+    """Return what the line says, if it is what `record` writes: others rely on it."""
     try:
         death = json.loads(line)
-    except (ValueError, RecursionError):
+        datetime.fromisoformat(death["time"])
+        whole = isinstance(death["pid"], int) and all(isinstance(death[name], str) for name in TEXTS)
+    except (ValueError, RecursionError, LookupError, TypeError):
         return None
-    keys = {"time", "child", "pid", "cause", "phase", "reason"}
-    return death if isinstance(death, dict) and keys <= death.keys() else None
+    return death if whole else None

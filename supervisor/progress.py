@@ -8,11 +8,13 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from typing import TYPE_CHECKING
 
 from procs.messages import Gauge
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +26,9 @@ FIGURES = ("scanned", "inserted", "replaced", "deleted", "unchanged", "seconds")
 class ReindexProgress:
     """Shows the newest gauges of the reindexer."""
 
-    def __init__(self, console: Console) -> None:
-        self._bar = _bar(console) if console.is_terminal else None
+    def __init__(self, console: "Console | None") -> None:
+        """Show a bar on `console`; None: it is no terminal."""
+        self._bar = None if console is None else _bar(console)
         self._task: TaskID | None = None
         self._shown_at = float("-inf")
 
@@ -38,8 +41,10 @@ class ReindexProgress:
         """Show `gauges` if it is time to; `total` may be missing or an estimate."""
         if now - self._shown_at < self.every_s or "scanned" not in gauges:
             return
-        self._shown_at = now
         scanned, total, rate = (_number(gauges.get(name)) for name in ("scanned", "total", "rate"))
+        if self._bar is None and not rate and self._shown_at == float("-inf"):
+            return  # a first line before the first chunk could tell nothing
+        self._shown_at = now
         left = f"{max(0.0, total - scanned) / rate:.0f} s left" if rate and total else ""
         if self._bar is None:
             text = ", ".join(f"{name} {gauges[name]}" for name in FIGURES if name in gauges)
@@ -79,7 +84,10 @@ class ReindexProgress:
             self._task = None
 
 
-def _bar(console: Console) -> Progress:
+def _bar(console: "Console") -> "Progress":
+    # Loaded for a terminal only: it takes longer than all that a small reindex does.
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -7,7 +7,7 @@ from typing import Any
 from supervisor.setting_sources import is_secret
 from supervisor.settings import SETTINGS, Settings, embedded_server
 
-CONFIGS = ("server", "generator", "sync")
+CONFIGS = ("server", "generator", "sync", "verifier", "web")
 """The fields of Settings that hold the config of children."""
 
 AT_NEXT_START = ("STATE_DIR", "LOG_FORMAT")
@@ -85,6 +85,8 @@ def _line(name: str, before: object, after: object) -> str:
 
 
 def _shown(value: object) -> str:
-    if value is None:
+    if value is None or value == "":
         return "(none)"
+    if isinstance(value, bool):
+        return str(value).lower()
     return ",".join(value) if isinstance(value, tuple) else str(value)

@@ -12,7 +12,10 @@ from procs import anonymise, state
 from supervisor import mongo_uri
 
 MIN_KEY_BYTES = 16
+LOOPBACK = "127.0.0.1"
 
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_DURATION = re.compile(rf"([0-9]{{1,9}})([{''.join(_SECONDS)}])")
 _DATABASE = re.compile(r'[^/\\. "$]+')
 _RESERVED_DATABASES = ("admin", "config", "local")
 
@@ -44,6 +47,22 @@ def whole_number(low: int, high: int, of: str = "") -> Kind:
 def milliseconds(low: int, high: int) -> Kind:
     """Return the kind of the durations from `low` to `high`."""
     return whole_number(low, high, of="milliseconds")
+
+
+def duration(low: str, high: str) -> Kind:
+    """Return the kind of the durations from `low` to `high`; `seconds` tells how long one is."""
+
+    def check(text: str) -> None:
+        # Without its unit a number would be read in milliseconds by some, and in seconds by others.
+        if not _DURATION.fullmatch(text) or not seconds(low) <= seconds(text) <= seconds(high):
+            raise ValueError(f"must be a duration from {low} to {high}, such as 15m, 6h or 1d")
+
+    return _checked("str", check)
+
+
+def seconds(text: str) -> int:
+    """Return the length of a duration like `15m`."""
+    return int(text[:-1]) * _SECONDS[text[-1]]
 
 
 def one_of(*words: str) -> Kind:
@@ -79,6 +98,24 @@ def _check_collection(name: str) -> None:
         raise ValueError(f"must be another collection: {state.NAME} is where clientsync keeps its checkpoint")
 
 
+def address(text: str) -> tuple[str, int]:
+    """Return host and port of `host:port`, or of a port of this machine. ValueError: what it must be."""
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        host = LOOPBACK
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not bare or (":" in host and bare == host) or not set(bare).isdisjoint(" /@[]"):
+        raise ValueError("must be host:port such as 127.0.0.1:9464 or [::1]:9464, or a port alone")
+    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65_535):
+        raise ValueError("must end with a port from 1 to 65535, such as 127.0.0.1:9464")
+    return bare, int(port)
+
+
+def _check_address(text: str) -> None:
+    if text:
+        address(text)
+
+
 def _check_directory(path: Path) -> None:
     if path.parts[:1] and path.parts[0].startswith("~"):
         raise ValueError("must be a path written out in full: ~ stands for nothing here")
@@ -107,10 +144,12 @@ def _check_key(key: bytes) -> None:
         )
 
 
+ADDRESS = _checked("str", _check_address)
 DIRECTORY = _checked("path", _check_directory)
 DATABASE_NAME = _checked("str", _check_database)
 COLLECTION_NAME = _checked("str", _check_collection)
 LOCALE = _checked("str", _check_locale)
 FIELD_PATHS = _checked("list", _check_fields, subcast=str.strip)
 URI = _checked("str", mongo_uri.check)
+YES_OR_NO = Kind("bool", {"error_messages": {"invalid": "must be true or false"}})
 KEY = _checked("__call__", _check_key)

@@ -19,7 +19,10 @@ NEVER_EMPTY = ("ANON_KEY", "ANON_KEY_FILE")
 OUR_PREFIXES = ("SYNC_", "FAKER_", "ANON_")
 """A name that begins so and is no setting is a typing error, wherever it stands."""
 
-FILE_PREFIXES = (*OUR_PREFIXES, "MONGO_")
+FILE_PREFIXES = (*OUR_PREFIXES, "MONGO_", "METRICS_", "READY_", "VERIFY_")
+TYPING_ERROR = 0.85
+"""Any name in the file that is so like a setting is one, too; the environment belongs to others as well."""
+
 FOREIGN_PREFIX = "MONGO_INITDB_"
 """Names of MongoDB's container image: a `.env` is often shared with a compose file."""
 
@@ -69,7 +72,10 @@ class Sources:
         self, where: str, source: Mapping[str, str], prefixes: tuple[str, ...], names: set[str]
     ) -> None:
         for name in sorted(source.keys() - names):
-            if name.startswith(prefixes) and not name.startswith(FOREIGN_PREFIX):
+            if name.startswith(FOREIGN_PREFIX):
+                continue
+            mistyped = source is self._in_file and difflib.get_close_matches(name, names, 1, TYPING_ERROR)
+            if mistyped or name.startswith(prefixes):
                 close = difflib.get_close_matches(name, names, n=1)
                 advice = f"did you mean {close[0]}?" if close else "remove it, or see .env.example"
                 self.problems.append(f"{name} in {where}: no such setting; {advice}")

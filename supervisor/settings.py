@@ -8,11 +8,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from procs.config import Database, GeneratorConfig, Policy, ServerConfig, SyncConfig
+from procs.config import (
+    Database,
+    GeneratorConfig,
+    Policy,
+    ServerConfig,
+    SyncConfig,
+    VerifierConfig,
+    WebConfig,
+)
 from supervisor import env_file as dotenv
 from supervisor.env_file import SettingsError
 from supervisor.mongo_uri import redact
 from supervisor.setting_kinds import (
+    ADDRESS,
     COLLECTION_NAME,
     DATABASE_NAME,
     DIRECTORY,
@@ -20,9 +29,13 @@ from supervisor.setting_kinds import (
     KEY,
     LOCALE,
     URI,
+    YES_OR_NO,
     Setting,
+    address,
+    duration,
     milliseconds,
     one_of,
+    seconds,
     whole_number,
 )
 from supervisor.setting_sources import Sources
@@ -60,11 +73,17 @@ SETTINGS = (
     Setting("ANON_LENGTH",         whole_number(8, 64),        8,                      "sync.policy.length"),
     Setting("ANON_UNKNOWN_FIELDS", one_of("copy", "drop", "hash"), "copy",             "sync.policy.unknown"),
 
+    Setting("VERIFY_EVERY",        duration("1s", "30d"),      "",                     "verify_every"),
+    Setting("VERIFY_REPAIR",       YES_OR_NO,                  False,                  "verify_repair"),
+
     Setting("LOG_LEVEL",           one_of(*LEVELS),            "INFO",                 "log_level"),
     Setting("LOG_FORMAT",          one_of("json", "console"),  None,                   "log_format"),
     Setting("STATE_DIR",           DIRECTORY,                  None,                   "state_dir"),
     Setting("STOP_TIMEOUT_MS",     milliseconds(100, HOUR),    10_000,                 "stop_timeout_ms"),
     Setting("HANG_TIMEOUT_MS",     milliseconds(2_000, HOUR),  20_000,                 "hang_timeout_ms"),
+
+    Setting("METRICS_ADDR",        ADDRESS,                    "",                     "metrics_addr"),
+    Setting("READY_MAX_LAG_MS",    milliseconds(1, DAY),       30_000,                 "ready_max_lag_ms"),
 )
 # fmt: on
 
@@ -82,15 +101,34 @@ class Settings:
     state_dir: Path
     runtime_dir: Path
     """Where the control socket is."""
+    verify_every: str
+    """A duration like `6h`; empty: off."""
+    verify_repair: bool
     log_level: str
     log_format: LogFormat | None
     stop_timeout_ms: int
     hang_timeout_ms: int
+    metrics_addr: str
+    """`host:port`, or a port; empty: off."""
+    ready_max_lag_ms: int
     database: Database
     server: ServerConfig | None
     """None when MONGO_URI names a server."""
     generator: GeneratorConfig
     sync: SyncConfig
+
+    @property
+    def web(self) -> WebConfig | None:
+        """What the web child is told; None when METRICS_ADDR is empty."""
+        return WebConfig(*address(self.metrics_addr), self.ready_max_lag_ms) if self.metrics_addr else None
+
+    @property
+    def verifier(self) -> VerifierConfig | None:
+        """What the verifier is told; None when VERIFY_EVERY is empty."""
+        if not self.verify_every:
+            return None
+        every_s = seconds(self.verify_every)
+        return VerifierConfig(**vars(self.sync), every_s=every_s, repair=self.verify_repair)
 
     @property
     def embedded(self) -> bool:

@@ -55,7 +55,7 @@ class ChildState:
     killed: bool = False
     phase: str = ""
     reason: str = ""
-    """Why it is about to exit, in its own words."""
+    """Why it is about to exit, in its own words, or of what it has ended."""
     started_at: float | None = None
     heard_at: float = 0.0
     allowed_silence_s: float | None = None

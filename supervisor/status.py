@@ -1,121 +1,198 @@
-"""What `status` tells, as a dict for programs and as a table for people."""
+"""What `status --json` tells, field by field in docs/status.md."""
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from procs.messages import Beat
-from supervisor import __version__, health
+from procs.messages import Beat, Gauge
+from supervisor import STATUS_VERSION, __version__, health
 from supervisor.child import Running
 from supervisor.ledger import Death
 from supervisor.state import ChildState, State
+from supervisor.sums import Sums
 from supervisor.tree import Mode
 
-FORMAT_VERSION = 1
 DEATHS_SHOWN = 5
 
+OUTLOOK_LASTS_S = 30.0
+"""The listener asks the server every 10 s; what it was told longer ago may not be so any more."""
 
-def assemble(
-    state: State,
-    running: Mapping[str, Running],
-    deaths: list[Death],
-    *,
-    instance: str,
-    mode: Mode,
-    mongo_uri: str,
-    mirrored_before: int = 0,
-) -> dict[str, Any]:
-    """Return the whole status.
+SILENT_S = 2.5
+"""Who gives no beat for so long is stopped, hangs, or waits for an answer, and sees nothing meanwhile."""
 
-    `mongo_uri` is already without its password; `mirrored_before` is what children that are gone mirrored.
-    """
-    sync = _sync(state, running, mirrored_before)
-    trouble = health.trouble(state, sync["phase"])
+LAG_KNOWN_IN = {"live", "catching up", "catch-up", "reindex"}
+"""The phases of the sync in which the listener reads the stream."""
+
+VERIFIED = ("at", "compared", "missing", "stale", "orphaned", "unmirrorable", "seconds", "repaired")
+
+Gauges = Mapping[str, Gauge]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """All that a status is made of. `mongo_uri` is already without its password."""
+
+    state: State
+    running: Mapping[str, Running]
+    last: Mapping[str, Beat]
+    """The last beat of each child that has died: what it knew may still be so."""
+    deaths: Sequence[Death]
+    sums: Sums
+    instance: str
+    mode: Mode
+    mongo_uri: str
+
+    def beat(self, child: str) -> Beat | None:
+        """Return the newest beat of a child that lives."""
+        return self.running[child].beat if child in self.running else None
+
+    def gauges(self, child: str) -> Gauges:
+        """Return the newest figures of a child; empty if it has told none."""
+        beat = self.beat(child)
+        return beat.gauges if beat else {}
+
+
+def assemble(seen: Seen) -> dict[str, Any]:
+    """Return the whole status."""
+    now, phase = time.monotonic(), health.sync_phase(seen.state)
+    trouble = health.trouble(seen.state, phase)
+    beats = {name: child.beat for name, child in seen.running.items() if child.beat}
+    counters = seen.sums.counters(beats)
     return {
-        "version": FORMAT_VERSION,
+        "version": STATUS_VERSION,
         "clientsync": __version__,
-        "instance": instance,
-        "mode": mode.value,
+        "instance": seen.instance,
+        "mode": seen.mode.value,
         "pid": os.getpid(),
-        "mongo_uri": mongo_uri,
+        "mongo_uri": seen.mongo_uri,
+        "time": _iso(time.time()),
+        "health": health.word(seen.state, phase),
         "healthy": not trouble,
         "reason": trouble,
-        "children": [_child(state, child, running.get(child.name)) for child in health.wanted(state)],
-        "sync": sync,
-        "deaths": deaths[-DEATHS_SHOWN:],
+        "children": [_child(seen, child) for child in health.wanted(seen.state)],
+        "sync": _sync(seen.gauges("listener"), phase, counters, _lag(seen, now)),
+        "stream": _stream(seen, now),
+        "scan": _scan(seen),
+        "verify": _verify(seen.gauges("verifier")),
+        "rates": seen.sums.rates(beats, now),
+        "counters": counters,
+        "histograms": seen.sums.histograms(beats),
+        "deaths": [*seen.deaths[-DEATHS_SHOWN:]],
     }
 
 
-def _child(state: State, child: ChildState, process: Running | None) -> dict[str, Any]:
+def _child(seen: Seen, child: ChildState) -> dict[str, Any]:
+    process = seen.running.get(child.name)
     beat = process.beat if process else None
+    last = next((death for death in reversed(seen.deaths) if death["child"] == child.name), None)
     return {
         "name": child.name,
         "pid": process.pid if process else None,
-        "state": health.condition(state, child),
+        "state": health.condition(seen.state, child),
         "restarts": child.restarts,
-        "uptime_s": round(time.monotonic() - process.born_at, 1) if process else 0.0,
+        "uptime_s": round(time.monotonic() - process.born_at, 1) if process else None,
         "phase": beat.phase if beat else child.phase,
         "work": beat.work if beat else 0,
         "gauges": beat.gauges if beat else {},
+        "last_death": last and {name: last[name] for name in ("time", "cause", "phase", "reason")},
     }
 
 
-def _sync(state: State, running: Mapping[str, Running], mirrored_before: int) -> dict[str, Any]:
+def _lag(seen: Seen, now: float) -> float | None:
+    """Return how old the oldest change that is not mirrored yet is, as old as it can be by now."""
+    told = _number(seen.gauges("listener").get("lag_s"))
+    if told is None:
+        return None
+    silent_s = now - seen.running["listener"].beat_at
+    return told if silent_s <= SILENT_S else round(told + silent_s, 3)
+
+
+def _sync(
+    listener: Gauges, phase: str | None, counters: Mapping[str, Mapping[str, int]], lag_s: float | None
+) -> dict[str, Any]:
     """Return the figures of the sync as a whole; the phase is None where this daemon does not mirror."""
-    beats = {name: running[name].beat for name in health.SYNC_CHILDREN if name in running}
-    gauges = {name: beat.gauges if beat else {} for name, beat in beats.items()}
-    listener = gauges.get("listener", {})
     return {
-        "phase": health.sync_phase(state),
-        "pending": listener.get("pending", 0),
-        "unmirrorable": listener.get("unmirrorable", 0),
-        "lag_ms": listener.get("lag_ms", 0),
-        "mirrored_total": mirrored_before + sum(mirrored(beat) for beat in beats.values()),
+        "phase": phase,
+        "pending": listener.get("pending"),
+        "unmirrorable": listener.get("unmirrorable"),
+        "lag_ms": listener.get("lag_ms"),
+        "lag_s": lag_s if phase in LAG_KNOWN_IN else None,
+        "mirrored_total": sum(counters.get("customers_mirrored", {}).values()),
     }
 
 
-def mirrored(beat: Beat | None) -> int:
-    """Return how many customers the child that sent `beat` has mirrored."""
-    total = beat.gauges.get("mirrored_total") if beat else None
-    return total if isinstance(total, int) else 0
+def _stream(seen: Seen, now: float) -> dict[str, Any] | None:
+    """Return where the listener is in the stream, by the server's clock; what is not known is None."""
+    if "listener" not in seen.state.children:
+        return None
+    beat = seen.beat("listener")
+    beats = [each for each in (beat, seen.last.get("listener")) if each]
+    outlook = next((each.outlook for each in beats if each.outlook), None)
+    position = _number(seen.gauges("listener").get("position_time"))
+    checkpoint = next((time for time in map(_checkpoint_time, beats) if time is not None), None)
+    server_time = outlook.server_time + now - outlook.asked_at if outlook else None
+    age = None if checkpoint is None or server_time is None else max(0.0, server_time - checkpoint)
+    fresh = outlook if outlook and now - outlook.asked_at <= OUTLOOK_LASTS_S else None
+    first, last = (fresh.oplog_first, fresh.oplog_last) if fresh else (None, None)
+    # The checkpoint is told at once, the oplog is looked at seldom.
+    newest = last if last is None or checkpoint is None else max(last, checkpoint)
+    lease = fresh if beat and beat.outlook else None  # of one that has died it is not known who has it now
+    return {
+        "position_time": None if position is None else _iso(position),
+        "checkpoint_time": None if checkpoint is None else _iso(checkpoint),
+        "checkpoint_age_s": None if age is None else round(age, 1),
+        "oplog_window_s": _between(first, checkpoint),
+        "oplog_size_s": _between(first, newest),
+        "lease": {
+            "holder": lease and lease.holder,
+            "term": lease and lease.term,
+            "ours": lease and lease.ours,
+            "held": lease and lease.held,
+        },
+        "standbys": list(lease.standbys) if lease else None,
+    }
 
 
-def render(status: Mapping[str, Any], console: Console) -> None:
-    """Print `status` for people; without colours and without cutting where it is not a terminal."""
-    if not console.is_terminal:
-        console = Console(file=console.file, width=10_000, color_system=None)
-    verdict = "healthy" if status["healthy"] else f"not healthy: {status['reason']}"
-    style = "green" if status["healthy"] else "red"
-    _line(console, f"{status['instance']} (pid {status['pid']}): {verdict}", style)
-    _line(console, f"MongoDB  {status['mongo_uri']}")
-    sync = status["sync"]
-    if sync["phase"] is not None:
-        figures = f"{sync['pending']} pending, {sync['lag_ms']} ms behind, {sync['mirrored_total']} mirrored"
-        left_out = f", {sync['unmirrorable']} left out (unmirrorable)" if sync["unmirrorable"] else ""
-        _line(console, f"mirror   {sync['phase']}: {figures}{left_out}")
-    table = Table("child", "state", "pid", "uptime", "restarts", "phase", "figures", box=None, pad_edge=False)
-    for child in status["children"]:
-        table.add_row(
-            child["name"],
-            child["state"],
-            str(child["pid"] or "-"),
-            f"{child['uptime_s']:.0f} s",
-            str(child["restarts"]),
-            Text(child["phase"] or "-"),
-            Text(", ".join(f"{name} {value}" for name, value in child["gauges"].items())),
-        )
-    console.print(table)
-    for death in status["deaths"]:
-        where = f" in phase {death['phase']}" if death["phase"] else ""
-        reason = f": {death['reason']}" if death["reason"] else ""
-        ended = f"{death['child']} (pid {death['pid']}) ended by {death['cause']}"
-        _line(console, f"{death['time']}  {ended}{where}{reason}")
+def _checkpoint_time(listener: Beat) -> int | float | None:
+    """Return the time of what it has stored, or found stored: it stands by, or was started just now."""
+    stored = _number(listener.gauges.get("checkpoint_time"))
+    return listener.outlook.checkpoint_time if stored is None and listener.outlook else stored
 
 
-def _line(console: Console, text: str, style: str = "") -> None:
-    console.print(Text(text, style), soft_wrap=True)
+def _scan(seen: Seen) -> dict[str, Any] | None:
+    """Return how far a running scan is; the total is an estimate."""
+    for child in ("scanner", "reindexer"):
+        gauges = seen.gauges(child)
+        kind = "full" if child == "reindexer" else gauges.get("scan")
+        scanned, total, rate = (_number(gauges.get(name)) for name in ("scanned", "total", "rate"))
+        if kind and scanned is not None:
+            left = max(0.0, total - scanned) / rate if total is not None and rate else None
+            return {
+                "kind": kind,
+                "scanned": scanned,
+                "total": total,
+                "rate": rate,
+                "left_s": None if left is None else round(left, 1),
+            }
+    return None
+
+
+def _verify(verifier: Gauges) -> dict[str, Any] | None:
+    """Return what the last scheduled verify found."""
+    return {name: verifier.get(name) for name in VERIFIED} if verifier.get("at") else None
+
+
+def _between(first: float | None, last: float | None) -> float | None:
+    return None if first is None or last is None else max(0.0, float(last - first))
+
+
+def _number(gauge: Gauge) -> int | float | None:
+    return gauge if isinstance(gauge, int | float) else None
+
+
+def _iso(seconds: float) -> str:
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

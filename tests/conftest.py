@@ -1,5 +1,6 @@
 """What all tests share: one real mongod, and a database of one's own on it."""
 
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,9 @@ from pymongo import MongoClient
 from procs.config import Database
 from tests.eventually import eventually
 from tests.mongod_process import MongodProcess
+
+# What runs in the background of a shell has it ignored and hands that down; a terminal does not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

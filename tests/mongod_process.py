@@ -40,10 +40,13 @@ class MongodProcess:
         user: str | None = None,
         password: str | None = None,
         port: int | None = None,
+        cache_gb: float = 0.5,
+        oplog_mb: int = 512,
     ) -> None:
         self.directory, self.options = directory, options
         self.replica_set, self.user, self.password = replica_set, user, password
         self.port = port or free_port()
+        self.cache_gb, self.oplog_mb = cache_gb, oplog_mb
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -114,9 +117,9 @@ class MongodProcess:
             str(self.directory / "mongod.log"),
         ]
         arguments += ["--logappend", "--bind_ip", "127.0.0.1", "--port", str(self.port), "--nounixsocket"]
-        arguments += ["--wiredTigerCacheSizeGB", "0.5"]
+        arguments += ["--wiredTigerCacheSizeGB", str(self.cache_gb)]
         if self.replica_set:
-            arguments += ["--replSet", self.replica_set, "--oplogSize", "512"]
+            arguments += ["--replSet", self.replica_set, "--oplogSize", str(self.oplog_mb)]
         if self.user:
             arguments += ["--auth"]
         if self.user and self.replica_set:

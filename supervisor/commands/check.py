@@ -8,9 +8,9 @@ from functools import partial
 import click
 from pymongo.errors import PyMongoError
 
-from procs import mongod, preflight
+from procs import mongod, preflight, web
 from procs.errors import PermanentError, TemporaryError
-from supervisor import exit_codes
+from supervisor import exit_codes, ownership
 from supervisor.commands.mongodb import explain, reach
 from supervisor.commands.options import Options, pass_options
 from supervisor.settings import Settings
@@ -19,7 +19,7 @@ PROBE_BYTES = 10_000
 """What a start writes at least: a pid, a ledger."""
 
 
-@click.command()
+@click.command(short_help="Say whether a start would work, or what to do.")
 @click.pass_context
 @pass_options
 def check(options: Options, context: click.Context) -> None:
@@ -35,6 +35,8 @@ def check(options: Options, context: click.Context) -> None:
 def _everything(settings: Settings) -> bool:
     """Print a line a check, up to the first that fails: each rests on those before it."""
     if not _tell("state directory", partial(_state_directory, settings)):
+        return False
+    if not _metrics_address(settings):
         return False
     if settings.embedded and not _tell("embedded server", lambda: str(mongod.find())):
         return False
@@ -59,6 +61,18 @@ def _tell(name: str, examine: Callable[[], str]) -> bool:
     else:
         return True
     return False
+
+
+def _metrics_address(settings: Settings) -> bool:
+    config = settings.web
+    if config is None or ownership.owner(settings.state_dir, settings.instance):
+        return True  # off, or held by the daemon that runs
+
+    def examine() -> str:
+        web.check(config)
+        return web.url(config)
+
+    return _tell("metrics address", examine)
 
 
 def _state_directory(settings: Settings) -> str:

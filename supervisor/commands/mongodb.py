@@ -15,18 +15,30 @@ from supervisor.settings import Settings
 Client = MongoClient[dict[str, Any]]
 
 MET = (
-    ("SSL handshake failed", "TLS fails: compare its options tls… with the server"),
-    ("Connection refused", "connection refused"),
-    ("No route to host", "no route to the host"),
-    ("Name or service not known", "unknown host name"),
-    ("No address associated with hostname", "unknown host name"),
-    ("name resolution", "host names cannot be looked up"),
-    ("DNS query name does not exist", "unknown host name"),
-    ("resolution lifetime expired", "host names cannot be looked up"),
-    ("connection closed", "it hangs up: does it want tls=true?"),
-    ("timed out", "no answer in time"),
+    ("Hostname mismatch", "the server's certificate is for another host name; use that one, or mend it"),
+    ("IP address mismatch", "the server's certificate is for another address; use that one, or mend it"),
+    ("certificate has expired", "the server's certificate has expired; renew it"),
+    (
+        "certificate verify failed",
+        "no CA in tlsCAFile has signed the server's certificate; name the one that has",
+    ),
+    ("SSL handshake failed", "TLS fails; compare its options tls… with the server"),
+    ("Connection refused", "connection refused; is the server running?"),
+    ("No route to host", "no route to the host; mend the host name, or the network"),
+    ("Name or service not known", "unknown host name; correct it"),
+    ("No address associated with hostname", "unknown host name; correct it"),
+    ("name resolution", "host names cannot be looked up; is there a DNS?"),
+    ("DNS query name does not exist", "unknown host name; correct it"),
+    ("resolution lifetime expired", "host names cannot be looked up; is there a DNS?"),
+    (
+        "connection closed",
+        "it hangs up; does it want tls=true, or a certificate (tlsCertificateKeyFile)?",
+    ),
+    ("timed out", "no answer in time; is the server running, and its replica set initiated?"),
 )
-"""Fixed words that the driver's error, which is never shown itself, may hold; what they mean."""
+"""Fixed words that the driver's error, which is never shown itself, may hold; what they mean, what to do."""
+
+UNKNOWN = "; is the server running, and its replica set initiated?"
 
 
 @contextmanager
@@ -51,6 +63,6 @@ def explain(error: PyMongoError) -> str:
     if told := permanent(error):
         return str(told)
     if is_unavailable(error):
-        met = next((f" ({told})" for words, told in MET if words in str(error)), "")
-        return f"MONGO_URI: no primary answers{met}; is the server running, and its replica set initiated?"
+        met = (f": {told}" for words, told in MET if words in str(error))
+        return f"MONGO_URI: no primary answers{next(met, UNKNOWN)}"
     return f"MongoDB refused: {describe(error)}"

@@ -10,7 +10,7 @@ ANSWER_S = 120.0
 """Children that have to restart may take their time to stop and to start."""
 
 
-@click.command()
+@click.command(short_help="Have the daemon read its settings again.")
 @pass_options
 def reload(options: Options) -> None:
     """Have the daemon read its settings again; wait until they are in force.

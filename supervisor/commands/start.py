@@ -5,12 +5,12 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 from setproctitle import setproctitle
 
-from procs import mongod
+from procs import mongod, web
 from procs.errors import PermanentError
 from supervisor import __version__, exit_codes, logs, ownership, signals
 from supervisor.commands.options import Options, fail, pass_options
@@ -22,13 +22,16 @@ from supervisor.progress import ReindexProgress
 from supervisor.settings import Settings, SettingsError, embedded_server
 from supervisor.tree import Mode
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 log = logging.getLogger(__name__)
 
 REINDEX_INSTANCE = "full"
 """A `start --full` without a name of its own takes this, or full-2, full-3, …: the first that is free."""
 
 
-@click.command()
+@click.command(short_help="Run everything or only a part of it.")
 @click.argument("part", type=click.Choice(["app", "sync"]), required=False)
 @click.option("--full", is_flag=True, help="Compare and repair the whole mirror, then exit.")
 @click.option("--dev", is_flag=True, help="Logs for debugging, readable.")
@@ -63,8 +66,8 @@ def run(options: Options, mode: Mode, *, dev: bool) -> int:
         settings = read_settings(options, owned.instance, dev=dev)
     else:
         owned = ownership.acquire(settings.state_dir, settings.instance)
-    console = Console()
-    log_format = logs.choose_format("console" if dev else settings.log_format, console.is_terminal)
+    console = terminal()
+    log_format = logs.choose_format("console" if dev else settings.log_format, console is not None)
     logs.configure(
         settings.log_level, log_format, process="supervisor", instance=settings.instance, debug=dev
     )
@@ -77,16 +80,13 @@ def run(options: Options, mode: Mode, *, dev: bool) -> int:
     from supervisor.topology import CHILDREN, PIPES
 
     notifier = Notifier.from_environ(os.environ)
+    if settings.web and mode is not Mode.FULL:
+        web.check(settings.web)
     started = connected(settings, settings.state_dir)
     control = open_control(settings)
     try:
-        told = {
-            "event": "starting",
-            "mode": mode.value,
-            "version": __version__,
-            "supervisor_pid": os.getpid(),
-        }
-        log.info("clientsync %s starts", __version__, extra=told)
+        told = {"mode": mode.value, "version": __version__, "supervisor_pid": os.getpid()}
+        log.info("clientsync %s starts", __version__, extra={"event": "starting", **told})
         if settings.sync.policy.key is None and mode is not Mode.APP:
             log.warning(
                 "the hashes are unkeyed: a dictionary finds the names behind them; set ANON_KEY_FILE",
@@ -108,6 +108,16 @@ def run(options: Options, mode: Mode, *, dev: bool) -> int:
     finally:
         control.close()
         owned.release()
+
+
+def terminal() -> "Console | None":
+    """Return the terminal that standard output is; None if it is none."""
+    if sys.stdout is None or not (sys.stdout.isatty() or os.environ.get("FORCE_COLOR")):
+        return None
+    from rich.console import Console  # takes a while to load
+
+    console = Console()
+    return console if console.is_terminal else None
 
 
 def read_settings(options: Options, instance: str | None = None, *, dev: bool) -> Settings:

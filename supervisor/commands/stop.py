@@ -20,7 +20,10 @@ def stop(options: Options) -> None:
     answer = ask_daemon(options, "stop", ANSWER_S)
     pid, patience_s = int(answer["pid"]), float(answer["within_s"]) + MARGIN_S
     if not _is_gone(pid, patience_s):
-        fail(exit_codes.FAILED, f"pid {pid} is still there after {patience_s:.0f} s")
+        fail(
+            exit_codes.FAILED,
+            f"pid {pid} is still there after {patience_s:.0f} s; kill -9 {pid} loses nothing",
+        )
     click.echo(f"stopped (pid {pid})")
 
 

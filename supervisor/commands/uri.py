@@ -8,7 +8,7 @@ from supervisor import exit_codes
 from supervisor.commands.options import Options, fail, pass_options
 
 
-@click.command()
+@click.command(short_help="Print how to connect, password included.")
 @pass_options
 def uri(options: Options) -> None:
     """Print how to connect, password included: for the owner of STATE_DIR only."""

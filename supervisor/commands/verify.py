@@ -20,7 +20,7 @@ from supervisor.settings import Settings
 JSON_VERSION = 1
 
 
-@click.command()
+@click.command(short_help="Compare the whole mirror with the source.")
 @click.option("--json", "as_json", is_flag=True, help="For programs; `version` is that of the format.")
 @click.pass_context
 @pass_options

@@ -5,8 +5,9 @@ from typing import Any
 
 from pymongo.collection import Collection
 
+from procs.copied import Copied
 from procs.messages import Id
-from procs.mirror import Copied, Mirror
+from procs.mirror import Mirror
 from procs.mongo import RAW
 from procs.rawbson import value
 from procs.selection import Range, id_of

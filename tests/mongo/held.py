@@ -7,7 +7,8 @@ from typing import Any, Self
 from pymongo import MongoClient
 
 from procs.config import Database
-from procs.mirror import Copied, Mirror
+from procs.copied import Copied
+from procs.mirror import Mirror
 from procs.pair import Documents
 
 PATIENCE_S = 20
@@ -20,6 +21,10 @@ class HeldMirror(Mirror):
         super().__init__(*arguments, **options)
         self.has_read, self.may_write = threading.Event(), threading.Event()
         self.tries = 0
+
+    def register(self) -> None:
+        """Register the session before the first transaction does."""
+        self._registration.ensure(self._session)
 
     def _write(self, source: Documents, mirror: Documents, *arguments: Any, **options: Any) -> Copied:
         self.tries += 1
@@ -47,6 +52,10 @@ class HeldCopy:
     def tries(self) -> int:
         """How often it has read."""
         return self._mirror.tries
+
+    def register(self) -> None:
+        """Register its session now already."""
+        self._mirror.register()
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -1,15 +1,16 @@
-"""Listener, scanner and writer on real pipes, each in a thread, with the test as their supervisor."""
+"""Children on real pipes, each in a thread, with the test as their supervisor."""
 
 import threading
 from collections.abc import Callable
 from multiprocessing import get_context
 from typing import Any, Self
 
-from procs import listener, scanner, writer
+from procs import copier, listener, reindexer, scanner, writer
 from procs.config import Database, Policy, SyncConfig
 from procs.errors import describe
 from procs.lifeline import Lifeline
 from procs.messages import Beat, Stop
+from tests.eventually import eventually
 
 CONTEXT = get_context("fork")
 POLICY = Policy(fields=("firstName", "email"))
@@ -57,6 +58,12 @@ class Running:
         return self._last
 
     @property
+    def mirrored(self) -> int:
+        """How many customers it has mirrored."""
+        counters = self.beat.meters.counters.items()
+        return sum(number for (name, _), number in counters if name == "customers_mirrored")
+
+    @property
     def alive(self) -> bool:
         return self._thread.is_alive()
 
@@ -91,3 +98,17 @@ class SyncGroup:
             child.stop()
         for pipe in self._pipes:
             pipe.close()
+
+
+def reindex(config: SyncConfig) -> BaseException | None:
+    """Have a reindexer and its copiers walk everything; return what the reindexer failed with, if it did."""
+    ends = {name: CONTEXT.Pipe() for name in ("first", "second")}
+    copiers = [Running(copier.run, config, **{name: theirs}) for name, (_, theirs) in ends.items()]
+    reindexer_ = Running(reindexer.run, config, **{name: ours for name, (ours, _) in ends.items()})
+    eventually(lambda: not reindexer_.alive)
+    for each in copiers:
+        each.stop()
+    for ours, theirs in ends.values():
+        ours.close()
+        theirs.close()
+    return reindexer_.error

@@ -1,6 +1,7 @@
 """R1, bit for bit: customers that the server would change, refuse or find too large if written plainly."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +13,13 @@ from pymongo.errors import PyMongoError
 
 from procs.anonymise import Anonymiser
 from procs.config import Database, Policy
+from procs.copied import Copied
 from procs.errors import PermanentError, describe
-from procs.mirror import Copied, Mirror
+from procs.mirror import Mirror
 from procs.writes import MAX_DOCUMENT
 from tests.eventually import eventually
 from tests.mongo.customers import EVERYTHING, Customers, bytes_by_id, customer, ids, images, walk
+from tests.mongo.sync_group import POLICY
 
 
 @pytest.mark.parametrize(
@@ -138,12 +141,14 @@ def test_what_takes_longer_than_the_time_out_is_copied_in_smaller_pieces(
     anonymise: Anonymiser,
     by_range: bool,
 ) -> None:
-    def slowly(document: bytes) -> bytes:
-        time.sleep(0.02)  # a machine so slow that a hundred of them are too many for one transaction
-        return anonymise(document)
+    class Slow(Anonymiser):
+        def all(self, docs: Sequence[bytes]) -> bytes:
+            # A machine so slow that a hundred of them are too many for one transaction.
+            time.sleep(0.02 * len(docs))
+            return super().all(docs)
 
     source.insert_many([customer(each) for each in range(100)])
-    mirror = Mirror(client, replace(database, timeout_ms=1000), slowly, keep=True)
+    mirror = Mirror(client, replace(database, timeout_ms=1000), Slow(POLICY), keep=True)
     mirror.prepare()
 
     def copied() -> bool:

@@ -112,8 +112,9 @@ def test_more_inserts_than_the_pipe_holds_are_flushed_though_neither_limit_is_re
 
         source.insert_many([customer(each) for each in range(20_000)])
 
-        eventually(lambda: group.scanner.beat.gauges.get("mirrored_total", 0))
-    assert converged()
+        eventually(lambda: group.scanner.mirrored)
+    with SyncGroup(sync_config(database)):  # what a stop did not get to
+        eventually(converged)
 
 
 def test_r3_a_walk_goes_on_though_a_flush_is_due_in_every_round(

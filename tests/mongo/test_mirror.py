@@ -9,7 +9,8 @@ from pymongo import MongoClient
 
 from procs.anonymise import Anonymiser
 from procs.config import Database, Policy
-from procs.mirror import Copied, Mirror, SourceMissing
+from procs.copied import Copied
+from procs.mirror import Mirror, SourceMissing
 from tests.mongo.customers import EVERYTHING, Customers, bytes_by_id, customer, ids, images, walk
 
 

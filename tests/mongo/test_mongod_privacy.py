@@ -80,6 +80,17 @@ class TestPrivacy:
             shop.customers.find_one(slow)
             eventually(lambda: CANARY in own.home.log.read_text(), message="the canary in the slow log")
 
+    def test_it_is_given_no_secret_that_stands_in_our_environment(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("ANON_KEY", CANARY)
+
+        with started(home) as own:
+            environment = Path(f"/proc/{own.pid}/environ").read_bytes()
+
+        assert b"PATH=" in environment
+        assert CANARY.encode() not in environment
+
     def test_the_password_shows_in_no_repr(self, home: Path) -> None:
         found = open_home(home)
 

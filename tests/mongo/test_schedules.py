@@ -13,7 +13,7 @@ from pymongo import MongoClient
 
 from procs.anonymise import Anonymiser
 from procs.config import Database
-from procs.fence import raise_fence
+from procs.fence import Registration, raise_fence
 from procs.mirror import Mirror
 from tests.mongo.customers import EVERYTHING, Customers, customer, ids
 from tests.mongo.held import HeldCopy
@@ -186,4 +186,27 @@ def test_a_fence_ends_what_read_before_it_and_its_owner_reads_again(
         held.let_go()
 
     assert held.tries == 2
+    assert converged()
+
+
+def test_r1_a_transaction_that_nobody_ends_any_more_does_not_hold_its_customers(
+    client: MongoClient[Any],
+    database: Database,
+    mirror: Mirror,
+    source: Customers,
+    target: Customers,
+    converged: Converged,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("procs.mirror.STUCK_S", 0.2)
+    source.insert_one(customer(1, "A"))
+    mirror.copy_ids(ids(1))
+    rename(source, "B")
+    with client.start_session() as abandoned:
+        Registration(client, database, None).ensure(abandoned)
+        abandoned.start_transaction()
+        target.update_one({"_id": 1}, {"$set": {"firstName": "C"}}, session=abandoned)
+
+        mirror.copy_ids(ids(1))
+
     assert converged()

@@ -9,8 +9,9 @@ from pymongo import MongoClient
 
 from procs import listener, writer
 from procs.anonymise import Anonymiser
-from procs.config import Database
+from procs.config import Database, SyncConfig
 from procs.fence import raise_fence
+from procs.lifeline import Lifeline
 from procs.messages import Changed, Done
 from procs.mirror import Mirror
 from procs.walk import Walker, Walks, begin
@@ -27,11 +28,11 @@ def held_writer(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[HeldMirror]]:
     """The mirrors of writers that start from now on: each is held once between reading and writing."""
     made: list[HeldMirror] = []
 
-    def make(*arguments: Any, **options: Any) -> HeldMirror:
-        made.append(HeldMirror(*arguments, **options))
+    def held_mirror(client: MongoClient[Any], config: SyncConfig, life: Lifeline[SyncConfig]) -> HeldMirror:
+        made.append(HeldMirror(client, config.database, Anonymiser(config.policy), keep=True, beat=life.beat))
         return made[-1]
 
-    monkeypatch.setattr(writer, "Mirror", make)
+    monkeypatch.setattr(writer, "open_mirror", held_mirror)
     yield made
     for mirror in made:
         mirror.may_write.set()
@@ -49,7 +50,10 @@ def test_r2_no_checkpoint_passes_a_change_that_is_read_and_not_written_yet(
     states: Customers,
     converged: Converged,
     held_writer: list[HeldMirror],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    for name in ("SAVE_EVERY_S", "SAVE_IDLE_EVERY_S"):
+        monkeypatch.setattr(listener, name, 0.0)
     source.insert_one(customer(1, "A"))
     with SyncGroup(sync_config(database)) as group:
         eventually(lambda: group.scanner.beat.phase == "live" and converged() and token(states))
@@ -59,12 +63,44 @@ def test_r2_no_checkpoint_passes_a_change_that_is_read_and_not_written_yet(
 
         # Many idle rounds of the stream, each of which would save its newer position.
         work = group.listener.beat.work
-        eventually(lambda: group.listener.beat.work > work + 6)
+        eventually(lambda: group.listener.beat.work > work + 20)
         assert token(states) == before
 
         held_writer[0].may_write.set()
         eventually(lambda: token(states) != before)
         assert converged()
+
+
+def test_r1_the_flush_too_touches_what_shows_no_difference(
+    database: Database, source: Customers, converged: Converged, held_writer: list[HeldMirror]
+) -> None:
+    source.insert_one(customer(1, "A"))
+    with SyncGroup(sync_config(database)) as group:
+        eventually(lambda: group.scanner.beat.phase == "live" and converged())
+        flushed = group.scanner.mirrored
+        source.delete_one({"_id": 1})
+        assert held_writer[0].has_read.wait(20)
+        source.insert_one(customer(1, "A"))
+        eventually(lambda: group.scanner.mirrored > flushed)
+
+        held_writer[0].may_write.set()
+
+        eventually(lambda: held_writer[0].tries == 2)
+        eventually(converged)
+
+
+def test_r1_what_changes_behind_a_running_scan_is_mirrored(
+    database: Database, source: Customers, target: Customers, converged: Converged
+) -> None:
+    source.insert_many([customer(each, "A") for each in range(500)])
+    with SyncGroup(sync_config(database, batch_size=2)) as group:
+        eventually(lambda: target.count_documents({"_id": 0}))
+        assert group.scanner.beat.phase == "catch-up"
+
+        source.update_one({"_id": 0}, {"$set": {"firstName": "B"}})
+        source.delete_one({"_id": 1})
+
+        eventually(converged)
 
 
 def test_r2_a_commit_whose_acknowledgement_was_lost_is_copied_again_without_harm(
@@ -85,9 +121,29 @@ def test_r2_a_commit_whose_acknowledgement_was_lost_is_copied_again_without_harm
     second = Running(writer.run, sync_config(database), changed=its)
     ours.send(Changed(1, tuple(ids(1))))
 
-    assert eventually(ours.poll) and ours.recv() == Done(1)
+    assert eventually(ours.poll) and ours.recv() == Done(1, read=1)
     assert converged()
     second.stop()
+
+
+def test_a_customer_that_changes_again_and_again_while_the_writer_is_at_work_is_mirrored_once_more(
+    database: Database, source: Customers, converged: Converged, held_writer: list[HeldMirror]
+) -> None:
+    source.insert_many([customer(1, "A"), customer(2, "A")])
+    ours, its = CONTEXT.Pipe()
+    child = Running(writer.run, sync_config(database, batch_size=2), changed=its)
+    ours.send(Changed(1, tuple(ids(1))))
+    eventually(lambda: held_writer and held_writer[0].has_read.is_set())
+    source.update_many({}, {"$set": {"firstName": "B"}})
+    for seq in range(2, 20):
+        ours.send(Changed(seq, tuple(ids(1, 2))))
+
+    held_writer[0].may_write.set()
+
+    eventually(converged)
+    eventually(lambda: ours.poll() and ours.recv().seq == 19)
+    child.stop()
+    assert held_writer[0].tries == 2
 
 
 def test_r1_the_position_is_taken_before_the_fence_not_after_it(
@@ -150,7 +206,7 @@ def test_r1_a_kill_after_any_chunk_of_a_walk_lets_the_next_one_go_on(
 ) -> None:
     source.insert_many([customer(each) for each in range(50)])
     walks = Walks(client, database)
-    walk = begin(mirror, "reindex", "policy")
+    walk = begin(mirror.pair, "reindex", "policy")
     killed_after = 0
     while walk.spans:
         # Saved before the chunk, as it is at the latest: the chunk itself is done and not remembered.

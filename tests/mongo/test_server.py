@@ -44,7 +44,7 @@ except (PermanentError, TemporaryError) as error:
 class ServerChild:
     """What the supervisor would hold: the process and the other end of its control pipe."""
 
-    def __init__(self, directory: Path, hang_s: float = 10, stop_s: float = 5) -> None:
+    def __init__(self, directory: Path, hang_s: float = 10, stop_s: float = 60) -> None:
         self.control: Connection[Any, Any]
         self.control, theirs = multiprocessing.Pipe()
         with theirs:

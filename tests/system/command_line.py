@@ -81,7 +81,7 @@ class CommandLine:
         given = {"HOME": str(self.directory), "STATE_DIR": str(self.state_dir), **self.settings}
         kept = {
             name: os.environ[name]
-            for name in ("PATH", "LANG", "COVERAGE_PROCESS_START")
+            for name in ("PATH", "LANG", "COVERAGE_PROCESS_START", "PYTHONPATH")
             if name in os.environ
         }
         return {**kept, **given}

@@ -3,6 +3,7 @@
 `python -m tests.system.small_tree DIRECTORY`: writing `crash` into DIRECTORY/<child>.do makes it crash.
 """
 
+import json
 import os
 import sys
 import time
@@ -58,6 +59,8 @@ def obey(life: Lifeline[Path], told: str, pipes: dict[str, "Connection[Any, Any]
             life.beat("live")
         case "finish":
             life.finished({"scanned": 3, "inserted": 1})
+        case "tell":
+            (life.config / "told.json").write_text(json.dumps(life.status))
         case "read":
             for pipe in pipes.values():
                 pipe.recv()
@@ -80,11 +83,16 @@ def right(life: Lifeline[Path], both: "Connection[Any, Any]") -> None:
     work(life, "right", both=both)
 
 
+def web(life: Lifeline[Path]) -> None:
+    work(life, "web")
+
+
 EVERY = frozenset(Mode)
 CHILDREN = (
     Child("solo", solo, EVERY, "solo", 1, "orders"),
     Child("left", left, EVERY, "pair", 1, "orders"),
     Child("right", right, EVERY, "pair", 2, "orders"),
+    Child("web", web, EVERY, "web", 1, "orders"),
 )
 PIPES = (Pipe("both", ("left", "right")),)
 

@@ -231,7 +231,7 @@ def test_options_of_the_uri_that_would_harm_the_mirror_do_not(
     assert daemon.ask("stop").code == 0
     assert are_twins(source, mirror)
     assert daemon.told() == ""
-    assert [record for record in daemon.events("child_ended") if record["level"] == "WARNING"] == []
+    assert daemon.events("child_died") == []
 
 
 def refuse_a_name(mirror: Customers) -> None:

@@ -140,7 +140,11 @@ def test_a_malformed_env_file_is_told_with_the_line(cli: CommandLine, content: b
 
 
 def test_an_env_file_that_is_named_must_be_there(cli: CommandLine) -> None:
-    assert_refused(cli, cli("--env-file", "my.env", "start"), "my.env: No such file or directory")
+    assert_refused(
+        cli,
+        cli("--env-file", "my.env", "start"),
+        "--env-file my.env: No such file or directory; name one that is there",
+    )
 
 
 def make_directory(path: Path) -> None:
@@ -208,7 +212,7 @@ def test_an_instance_has_a_plain_name(cli: CommandLine, name: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["begin"], "Error: No such command 'begin'."),
+        (["begin"], "Error: no command 'begin'; there are check, reload, start, status, stop, uri, verify"),
         (["start", "--fast"], "Error: No such option '--fast'."),
         (["start", "both"], "Error: Invalid value for '[app|sync]': 'both' is not one of 'app', 'sync'."),
         (["start", "app", "--full"], "Error: --full is about the mirror: it does not go with app"),
@@ -229,7 +233,10 @@ def test_where_nothing_runs_it_is_told_where_was_looked(cli: CommandLine, comman
     refused = cli("--instance", "other", command_name)
 
     assert (refused.code, refused.out) == (3, "")
-    assert refused.line == f"instance 'other' is not running (looked in {cli.state_dir})"
+    assert refused.line == (
+        f"instance 'other' is not running (looked in {cli.state_dir}); "
+        "start it, or name another one with --instance or STATE_DIR"
+    )
     assert not cli.state_dir.exists()
 
 
@@ -239,5 +246,6 @@ def test_where_nothing_runs_and_the_settings_are_wrong_both_are_told(cli: Comman
     assert (refused.code, refused.line) == (
         3,
         f"instance 'default' is not running (looked in {cli.state_dir}, "
-        "for the settings are wrong: my.env: No such file or directory)",
+        "for the settings are wrong: --env-file my.env: No such file or directory; name one that is there); "
+        "start it, or name another one with --instance or STATE_DIR",
     )

@@ -41,7 +41,7 @@ def test_a_source_that_refuses_fake_customers_is_told_and_still_mirrored(
     source.insert_one(customer(1))
     eventually(lambda: mirror.count_documents({}) == 1)
     assert are_twins(source, mirror)
-    told = eventually(lambda: [each for each in daemon.events("child_ended") if each["child"] == "generator"])
+    told = eventually(lambda: [each for each in daemon.events("child_died") if each["child"] == "generator"])
     assert told[0]["message"].partition("; starts again in ")[0] == (
         "generator ended by exit code 1 in phase starting: SOURCE_COLLECTION: customers refuses the fake "
         "customers (code 121); `start sync` adds none"
@@ -50,3 +50,13 @@ def test_a_source_that_refuses_fake_customers_is_told_and_still_mirrored(
     assert not status["healthy"]
     assert status["reason"].startswith("generator: ")
     assert {child["name"] for child in status["children"] if child["restarts"]} == {"generator"}
+
+
+def test_verify_of_a_source_that_does_not_exist_says_so(connected: CommandLine, mirror: Customers) -> None:
+    mirror.insert_one(customer(1))
+
+    kept, emptied = connected("verify"), connected.having(SYNC_ON_DROP="empty")("verify")
+
+    assert kept.code == 1
+    assert kept.err.startswith("SOURCE_COLLECTION: there is no collection 'customers' in ")
+    assert (emptied.code, emptied.out) == (1, "compared=0 missing=0 stale=0 orphaned=1 unmirrorable=0\n")

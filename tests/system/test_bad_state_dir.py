@@ -74,7 +74,10 @@ def test_a_socket_that_this_user_may_not_reach_is_told(external: CommandLine) ->
 
     for name in ("status", "stop", "reload"):
         asked = replace(external, before=UNPRIVILEGED)(name)
-        assert (asked.code, asked.line) == (1, f"{external.state_dir}/default.sock: Permission denied")
+        assert (asked.code, asked.line) == (
+            1,
+            f"{external.state_dir}/default.sock: Permission denied; ask as its owner",
+        )
 
 
 def test_a_full_disk_is_told_at_the_start(command: CommandLine, external: CommandLine) -> None:
@@ -180,4 +183,7 @@ def test_a_daemon_that_does_not_answer_is_told_after_a_while(external: CommandLi
 
     asked = daemon.ask("status")
 
-    assert (asked.code, asked.line) == (1, "instance 'default' gave no answer within 5 s")
+    assert (asked.code, asked.line) == (
+        1,
+        "instance 'default' gave no answer within 5 s; try again, or kill -9 it: that loses nothing",
+    )

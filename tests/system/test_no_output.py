@@ -24,7 +24,11 @@ def redirected(cli: CommandLine, streams: str) -> CommandLine:
 
 
 @pytest.mark.parametrize("command_name", ["check", "uri", "verify", "--help"])
-def test_output_that_cannot_be_written_is_one_line(connected: CommandLine, command_name: str) -> None:
+def test_output_that_cannot_be_written_is_one_line(
+    connected: CommandLine, source: Customers, command_name: str
+) -> None:
+    source.insert_one({"_id": 1})
+
     refused = redirected(connected, FULL)(command_name)
 
     assert refused.code == 1

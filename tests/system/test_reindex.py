@@ -1,10 +1,13 @@
 """`start --full`: walks the whole source, repairs what differs, says what it found, and ends."""
 
+import os
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from pymongo import MongoClient
 from pymongo.collection import Collection
 
 from tests.eventually import eventually
@@ -18,6 +21,16 @@ Run = Callable[..., DaemonProcess]
 SUMMARY = re.compile(
     r"^scanned=(\d+) inserted=(\d+) replaced=(\d+) deleted=(\d+) unchanged=(\d+) seconds=\d+\.\d$", re.M
 )
+
+
+@pytest.fixture
+def takes_a_while(client: MongoClient[Any]) -> Iterator[None]:
+    """Let each chunk take 20 ms more: on a fast machine the whole would be over before it is looked at."""
+    data = {"failCommands": ["commitTransaction"], "appName": "clientsync copier"}
+    block = {"blockConnection": True, "blockTimeMS": 20}
+    client.admin.command({"configureFailPoint": "failCommand", "mode": "alwaysOn", "data": data | block})
+    yield
+    client.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
 
 
 def summary(out: str) -> tuple[int, ...]:
@@ -73,12 +86,13 @@ def test_of_an_empty_source_it_empties_the_mirror(
     assert mirror.count_documents({}) == 0
 
 
+@pytest.mark.usefixtures("takes_a_while")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_interrupted_it_goes_on_where_it_was(
     connected: CommandLine, source: Customers, mirror: Customers, run: Run, number: signal.Signals
 ) -> None:
-    source.insert_many([customer(each) for each in range(6_000)])
-    slow = connected.having(SYNC_BATCH_SIZE="2")
+    source.insert_many([customer(each) for each in range(3_000)])
+    slow = connected.having(SYNC_BATCH_SIZE="10")
     states = source.database["clientsync_state"]
     first = run(slow, "start", "--full", instance="full")
 
@@ -93,18 +107,36 @@ def test_interrupted_it_goes_on_where_it_was(
     ended = slow.having(SYNC_BATCH_SIZE="1000")("--instance", "full", "start", "--full")
 
     assert ended.code == 0
-    assert before < 6_000
+    assert before < 3_000
     assert "scan_resumed" in ended.out
-    assert summary(ended.out)[:2] >= (6_000, before)
+    assert summary(ended.out)[:2] >= (3_000, before)
     assert are_twins(source, mirror)
 
 
+@pytest.mark.usefixtures("takes_a_while")
+@pytest.mark.parametrize("name", ["reindexer", "copier-1"])
+def test_a_killed_child_of_it_is_replaced_and_goes_on(
+    connected: CommandLine, source: Customers, mirror: Customers, run: Run, name: str
+) -> None:
+    source.insert_many([customer(each) for each in range(3_000)])
+    states = source.database["clientsync_state"]
+    daemon = run(connected.having(SYNC_BATCH_SIZE="10"), "start", "--full", instance="full")
+    eventually(lambda: states.find_one({"_id.kind": "walk", "copied.scanned": {"$gt": 0}}))
+
+    os.kill(daemon.child(name)["pid"], signal.SIGKILL)
+
+    assert daemon.wait() == 0
+    assert daemon.events("scan_resumed")
+    assert are_twins(source, mirror)
+
+
+@pytest.mark.usefixtures("takes_a_while")
 def test_interrupted_it_begins_anew_when_the_mirror_was_dropped_meanwhile(
     connected: CommandLine, source: Customers, mirror: Customers, run: Run
 ) -> None:
-    source.insert_many([customer(each) for each in range(6_000)])
+    source.insert_many([customer(each) for each in range(3_000)])
     states = source.database["clientsync_state"]
-    first = run(connected.having(SYNC_BATCH_SIZE="2"), "start", "--full", instance="full")
+    first = run(connected.having(SYNC_BATCH_SIZE="10"), "start", "--full", instance="full")
     eventually(lambda: states.find_one({"_id.kind": "walk", "copied.scanned": {"$gt": 0}}))
     first.send(signal.SIGTERM)
     first.wait()
@@ -115,13 +147,14 @@ def test_interrupted_it_begins_anew_when_the_mirror_was_dropped_meanwhile(
     assert are_twins(source, mirror)
 
 
+@pytest.mark.usefixtures("takes_a_while")
 def test_it_runs_beside_a_live_daemon_and_another_reindex_without_disturbing_them(
     connected: CommandLine, source: Customers, mirror: Customers, run: Run
 ) -> None:
     source.insert_many([customer(each) for each in range(3_000)])
     live = run(connected, "start", "sync")
     live.healthy()
-    slow = connected.having(SYNC_BATCH_SIZE="5")
+    slow = connected.having(SYNC_BATCH_SIZE="10")
     one, other = (run(slow, "start", "--full", instance=name) for name in ("one", "other"))
     one.wait_for("child_ready")
     other.wait_for("child_ready")
@@ -148,13 +181,14 @@ def test_beside_a_daemon_it_takes_a_name_of_its_own(
     assert '"instance": "full"' in ended.out
 
 
+@pytest.mark.usefixtures("takes_a_while")
 def test_without_a_terminal_a_line_tells_every_few_seconds_how_far_it_is(
     connected: CommandLine, source: Customers, run: Run
 ) -> None:
-    source.insert_many([customer(each) for each in range(6_000)])
+    source.insert_many([customer(each) for each in range(3_000)])
 
-    daemon = run(connected.having(SYNC_BATCH_SIZE="2"), "start", "--full", instance="full")
+    daemon = run(connected.having(SYNC_BATCH_SIZE="10"), "start", "--full", instance="full")
     line = daemon.wait_for("reindex_progress")
 
-    assert line["total"] == 6_000
-    assert re.search(r"scanned \d+, .* of 6000, \d+/s, \d+ s left", line["message"])
+    assert line["total"] == 3_000
+    assert re.search(r"scanned \d+, .* of 3000, \d+/s, \d+ s left", line["message"])

@@ -4,6 +4,7 @@ import contextlib
 import json
 import socket
 import stat
+import threading
 from collections.abc import Callable
 from datetime import datetime
 
@@ -23,7 +24,7 @@ def test_json_has_what_the_contract_promises(connected: CommandLine, run: Run) -
     daemon = run(connected, "start")
     status = daemon.healthy()
 
-    assert status["version"] == 1
+    assert status["version"] == 2
     assert status["instance"] == "default"
     assert status["pid"] == daemon.pid
     assert status["mongo_uri"] == connected.settings["MONGO_URI"]
@@ -66,13 +67,13 @@ def test_r2_it_is_not_healthy_while_it_catches_up_with_what_happened_when_it_was
     source.insert_one(customer(-1))
     run(connected, "start", "sync").healthy()
     assert connected("stop").code == 0
-    source.insert_many([customer(each) for each in range(20_000)])
+    source.insert_many([customer(each) for each in range(40_000)])
 
-    daemon = run(connected.having(SYNC_BATCH_SIZE="100"), "start", "sync")
+    daemon = run(connected.having(SYNC_BATCH_SIZE="500"), "start", "sync")
 
     eventually(lambda: "catching up" in daemon.status().get("reason", ""))
     daemon.healthy()
-    assert mirror.estimated_document_count() > 15_000  # what is left is pending in the pipes
+    assert mirror.estimated_document_count() > 20_000  # what is left is pending in the pipes
 
 
 def test_a_daemon_with_too_many_clients_says_so(connected: CommandLine, run: Run) -> None:
@@ -90,16 +91,45 @@ def test_a_daemon_with_too_many_clients_says_so(connected: CommandLine, run: Run
 def test_people_get_a_table_of_plain_text_where_it_is_piped(connected: CommandLine, run: Run) -> None:
     daemon = run(connected, "start", "sync")
     daemon.healthy()
+    eventually(lambda: daemon.status()["sync"]["pending"] == 0)  # told once a second
     pids = daemon.pids()
 
     shown = daemon.ask("status").out.splitlines()
 
-    assert shown[0] == f"default (pid {daemon.pid}): healthy"
-    assert shown[1] == f"MongoDB  {connected.settings['MONGO_URI']}"
-    assert shown[2].startswith("mirror   live: 0 pending, ")
+    assert shown[0] == "healthy"
+    assert shown[1].startswith(f"daemon   default (pid {daemon.pid}), clientsync ")
+    assert shown[2] == f"MongoDB  {connected.settings['MONGO_URI']}"
+    assert shown[3].startswith("mirror   live: 0 pending, ")
     assert "\x1b" not in "".join(shown)
-    rows = {line.split()[0]: line.split() for line in shown[4:]}
+    header = next(number for number, line in enumerate(shown) if line.startswith("child "))
+    rows = {line.split()[0]: line.split() for line in shown[header + 1 :]}
     assert {name: int(row[2]) for name, row in rows.items()} == pids
+
+
+def test_a_daemon_of_another_release_is_shown_to_programs_and_else_said_to_be_one(
+    connected: CommandLine,
+) -> None:
+    connected.state_dir.mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as older:
+        older.bind(str(connected.state_dir / "default.sock"))
+        older.listen()
+
+        def answer() -> None:
+            for _ in range(2):
+                with older.accept()[0] as asker:
+                    asker.makefile().readline()
+                    asker.sendall(b'{"version": 1, "clientsync": "0.0.9", "healthy": true}\n')
+
+        answering = threading.Thread(target=answer, daemon=True)
+        answering.start()
+        for_people, for_programs = connected("status"), connected("status", "--json")
+        answering.join(10)
+
+    assert (for_people.code, for_people.line) == (
+        1,
+        "the daemon is clientsync 0.0.9, whose status is another one: restart it, or see --json",
+    )
+    assert json.loads(for_programs.out)["version"] == 1
 
 
 def test_customers_that_the_mirror_refuses_are_counted(
@@ -112,7 +142,7 @@ def test_customers_that_the_mirror_refuses_are_counted(
     daemon.healthy()
 
     eventually(lambda: daemon.status()["sync"]["unmirrorable"] == 1)
-    assert ", 1 left out (unmirrorable)" in daemon.ask("status").out.splitlines()[2]
+    assert ", 1 left out (unmirrorable)" in daemon.ask("status").out.splitlines()[3]
     assert mirror.find_one({"_id": 1})
 
 

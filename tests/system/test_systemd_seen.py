@@ -12,6 +12,7 @@ from pymongo import MongoClient
 from tests.eventually import eventually
 from tests.mongod_process import MongodProcess
 from tests.system.command_line import Ended
+from tests.system.systemd_machine import ROOT
 from tests.system.systemd_service import EXTERNAL, SYNC, UNIT, UNIT_FILE, SystemdService, commands_in_head
 from tests.system.twins import Customer, customer
 
@@ -20,7 +21,8 @@ pytestmark = pytest.mark.timeout(300)
 
 KEY = "a key that nobody sees"
 PASSWORD, WRONG_PASSWORD = "nobody-sees-this", "nor-this"
-EXAMPLE_URI = "mongodb://user:password@host/?replicaSet=rs0"
+EDITOR = '"${EDITOR:-vi}" /etc/clientsync/mongo-uri'
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 
 
 @pytest.fixture
@@ -31,10 +33,20 @@ def guarded(tmp_path: Path) -> Iterator[MongodProcess]:
 
 
 def install_external(service: SystemdService, uri: str) -> Ended:
-    """Follow the head of external-mongodb.conf."""
+    """Follow the head of external-mongodb.conf, its editor replaced by a line of the shell."""
     (commands,) = commands_in_head(EXTERNAL)
-    assert EXAMPLE_URI in commands
-    return service.machine.follow(commands.replace(EXAMPLE_URI, uri))
+    assert EDITOR in commands
+    return service.machine.follow(commands.replace(EDITOR, f"echo '{uri}' >/etc/clientsync/mongo-uri"))
+
+
+def install_key(service: SystemdService) -> None:
+    """Give it our key as a credential, by the lines of the unit that are commented out."""
+    service.machine.follow(f"install -m 600 /dev/stdin /etc/clientsync/anon-key <<<'{KEY}'")
+    service.drop_in(*(line[1:] for line in UNIT_FILE.read_text().splitlines() if "anon-key" in line))
+
+
+def keyed(text: bytes) -> str:
+    return hmac.new(KEY.encode(), text, "sha256").hexdigest()[:8]
 
 
 def everything_seen(service: SystemdService) -> str:
@@ -68,16 +80,15 @@ def test_status_is_asked_for_as_the_unit_file_says(service: SystemdService) -> N
     shown = service.machine.follow(commands_in_head(UNIT_FILE)[1])
 
     assert shown.code == 0
-    assert "default" in shown.out.splitlines()[0]
-    assert ": healthy" in shown.out.splitlines()[0]
+    assert shown.out.splitlines()[0].startswith("healthy")
+    assert "default" in shown.out
 
 
 def test_secrets_come_from_credentials_and_are_never_shown(
     guarded: MongodProcess, service: SystemdService
 ) -> None:
     service.configure(LOG_LEVEL="DEBUG")
-    service.machine.follow(f"install -m 600 /dev/stdin /etc/clientsync/anon-key <<<'{KEY}'")
-    service.drop_in(*(line[1:] for line in UNIT_FILE.read_text().splitlines() if "anon-key" in line))
+    install_key(service)
 
     installed = install_external(service, guarded.uri)
 
@@ -87,12 +98,33 @@ def test_secrets_come_from_credentials_and_are_never_shown(
         database = client["clientsync"]
         database["customers"].insert_one(customer(1, "John"))
         (image,) = eventually(lambda: list(database["customers_anonymised"].find()))
-    assert image["firstName"] == hmac.new(KEY.encode(), b"John", "sha256").hexdigest()[:8]
+    assert image["firstName"] == keyed(b"John")
     assert service("reload").code == 0
     seen = everything_seen(service)
     assert guarded.address in seen
     assert PASSWORD not in seen
     assert KEY not in seen
+
+
+def test_the_commands_of_the_operators_page_have_what_the_service_has_and_run_beside_it_or_without_it(
+    guarded: MongodProcess, service: SystemdService
+) -> None:
+    install_key(service)
+    assert install_external(service, guarded.uri).code == 0
+    with MongoClient[Customer](guarded.uri) as client:
+        client["clientsync"]["customers"].insert_one(customer(1, "John"))
+        (settings,) = re.findall(r"^```\n((?:export .*\n)+alias cs=.*\n)", OPERATIONS, re.MULTILINE)
+        commands = f"shopt -s expand_aliases\n{settings}cs check\ncs start --full\ncs verify"
+
+        for verb in ("start", "stop"):
+            service(verb)
+            asked = service.machine.follow(commands)
+
+            assert asked.code == 0, asked
+            assert asked.out.splitlines()[-1].startswith("compared=1 ")
+            (image,) = client["clientsync"]["customers_anonymised"].find()
+            assert image["firstName"] == keyed(b"John")
+    assert service("start").code == 0
 
 
 def test_a_wrong_password_is_told_without_it_and_not_tried_again(
@@ -128,3 +160,16 @@ def test_the_exposure_is_small(service: SystemdService, external: bool, at_most:
 
     (level,) = re.findall(r"Overall exposure level for \S+: ([\d.]+)", report)
     assert float(level) <= at_most
+
+
+def test_metrics_are_served_to_this_machine_and_the_mirror_is_verified(service: SystemdService) -> None:
+    service.configure(METRICS_ADDR="9464", VERIFY_EVERY="1s")
+    service.started()
+    scrape = "import urllib.request as u; print(u.urlopen('http://localhost:9464/metrics').read().decode())"
+
+    def scraped() -> str:
+        return service.machine.run("/usr/bin/python3", "-c", scrape).out
+
+    eventually(lambda: 'clientsync_child_up{child="web"} 1.0\n' in scraped())
+    eventually(lambda: service.events("verify_clean"), 30)
+    assert service.status()["deaths"] == []

@@ -127,6 +127,28 @@ def test_r2_what_changes_while_it_is_down_is_applied_at_the_next_start(
     assert second.events("scan_begins") == []
 
 
+def test_r4_instances_in_different_modes_run_side_by_side(
+    connected: CommandLine, source: Customers, mirror: Customers, run: Run
+) -> None:
+    fast = connected.having(FAKER_FILLING_DELAY_MS="20")
+    app = run(fast, "start", "app", instance="app")
+    everything = run(fast, "start", instance="everything")
+    sync = run(fast, "start", "sync", instance="sync")
+    for daemon in (app, everything, sync):
+        daemon.healthy()
+    assert {daemon.status()["sync"]["phase"] for daemon in (everything, sync)} == {"live", "standby"}
+
+    before = source.estimated_document_count()
+    eventually(lambda: source.estimated_document_count() > before + 100)
+    assert connected("--instance", "full", "start", "--full").code == 0
+    for daemon in (app, everything):
+        assert daemon.ask("stop").code == 0
+
+    eventually(lambda: sync.status()["sync"]["phase"] == "live")
+    eventually(lambda: are_twins(source, mirror))
+    assert sync.healthy()["deaths"] == []
+
+
 def test_r4_another_instance_stands_by_and_takes_over_when_the_first_is_killed(
     connected: CommandLine, source: Customers, mirror: Customers, run: Run
 ) -> None:
@@ -134,6 +156,7 @@ def test_r4_another_instance_stands_by_and_takes_over_when_the_first_is_killed(
     first.healthy()
     second = run(connected, "start", "sync", instance="second")
     assert second.healthy()["sync"]["phase"] == "standby"
+    assert second.child("scanner")["phase"] == "standby"
 
     first.send(signal.SIGKILL)
     source.insert_one(customer(1))

@@ -2,12 +2,15 @@ import re
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 import pytest
 
-from procs.customers import Customers, available_locales
+from procs.customers import Customers, available_locales, made_ahead, with_endings
+from tests.eventually import eventually
 
 with warnings.catch_warnings(action="ignore"):
     from faker.config import AVAILABLE_LOCALES
@@ -94,7 +97,75 @@ def test_no_two_of_ten_thousand_customers_are_alike(locale: str) -> None:
     people = {(each["firstName"], each["lastName"], each["address"]["line1"]) for each in customers}
     assert len({str(each) for each in without_time(customers)}) == 10_000
     assert len(people) > 9_900
-    assert len({each["address"]["line1"] for each in customers}) > 1_000
+
+
+def test_hardly_two_of_ten_thousand_customers_share_a_house_or_a_postcode() -> None:
+    addresses = [each["address"] for each in Customers("en_US", 1).batch(10_000)]
+
+    distinct = {name: len({each[name] for each in addresses}) for name in ("line1", "postcode", "city")}
+    assert distinct["line1"] > 9_000
+    assert distinct["postcode"] > 8_000
+    assert distinct["city"] > 1_000
+
+
+@pytest.mark.parametrize(
+    ("locale", "form"),
+    [
+        ("en_US", "[0-9]{5}"),
+        ("en_GB", "[A-Z]{1,2}[0-9][0-9A-Z]? [0-9][A-Z]{2}"),
+        ("en_CA", "[A-Z][0-9][A-Z] ?[0-9][A-Z][0-9]"),
+        ("ja_JP", "[0-9]{3}-[0-9]{4}"),
+        ("nl_NL", "[1-9][0-9]{3} ?[A-Z]{2}"),
+    ],
+)
+def test_a_postcode_has_the_form_of_its_country(locale: str, form: str) -> None:
+    postcodes = [each["address"]["postcode"] for each in Customers(locale, 1).batch(2_000)]
+
+    assert [each for each in postcodes if not re.fullmatch(form, each)] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        ("135 Nicole Square", "142 Nicole Square"),
+        ("Hauptstr. 7", "Hauptstr. 4"),
+        ("Hauptstr. 3/18", "Hauptstr. 3/42"),
+        ("4丁目12番3号", "4丁目12番4号"),
+        ("M1 1AA", "M1 4AA"),
+        ("60311", "60342"),
+        ("Schlossallee", "Schlossallee"),
+    ],
+)
+def test_only_the_last_two_digits_of_a_number_are_drawn_anew(text: str, made: str) -> None:
+    assert with_endings([text], [42]) == [made]
+
+
+def test_one_block_is_made_ahead_and_no_more() -> None:
+    made: list[int] = []
+
+    def blocks() -> Iterator[int]:
+        for number in count():
+            made.append(number)
+            yield number
+
+    row = made_ahead(blocks())
+
+    for number in range(5):
+        assert next(row) == number
+        eventually(lambda number=number: len(made) == number + 2)
+    assert made == [0, 1, 2, 3, 4, 5]
+
+
+def test_what_goes_wrong_in_making_a_block_reaches_the_caller() -> None:
+    def blocks() -> Iterator[int]:
+        yield 0
+        raise LookupError("no such part")
+
+    row = made_ahead(blocks())
+
+    assert next(row) == 0
+    with pytest.raises(LookupError, match="no such part"):
+        next(row)
 
 
 def test_the_second_line_is_not_repeated_in_the_first() -> None:

@@ -117,7 +117,9 @@ def test_a_nul_byte_is_an_error_with_its_line(env_file: Path) -> None:
 
 def test_a_missing_file_is_an_error_only_when_it_was_asked_for(env_file: Path) -> None:
     assert read(env_file, required=False) == {}
-    assert problems_of(env_file) == [f"{env_file}: No such file or directory"]
+    assert problems_of(env_file) == [
+        f"--env-file {env_file}: No such file or directory; name one that is there"
+    ]
 
 
 @pytest.mark.parametrize("required", [True, False])

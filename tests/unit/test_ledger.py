@@ -47,7 +47,13 @@ def test_the_last_fifty_are_kept_and_the_file_stays_small(tmp_path: Path) -> Non
     assert path.stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("damage", [b"{", b"\xff\xfe\x00", b"[1]", b'{"pid": 1}', b"[" * 100_000])
+WHOLE = {"time": "2030-01-01T00:00:00Z", "child": "x", "pid": 1, "cause": "x", "phase": "x", "reason": "x"}
+NO_TIME, NO_TEXT = (json.dumps(WHOLE | wrong).encode() for wrong in ({"time": "now"}, {"phase": ["x"]}))
+
+
+@pytest.mark.parametrize(
+    "damage", [b"{", b"\xff\xfe\x00", b"[1]", b'{"pid": 1}', b"[" * 100_000, NO_TIME, NO_TEXT]
+)
 def test_a_damaged_line_is_left_out_and_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: bytes
 ) -> None:

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from multiprocessing import get_context
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from procs import lifeline
 from procs.lifeline import Lifeline
 from procs.messages import Beat, Reconfigure, Stop
 
@@ -52,3 +54,48 @@ def test_a_beat_that_finds_the_pipe_full_is_left_out_and_the_work_goes_on() -> N
         life.beat(f"phase {number}")
 
     assert isinstance(ours.recv(), Beat)
+
+
+def beats_of(ours: Any) -> int:
+    beats = 0
+    while ours.poll():
+        beats += isinstance(ours.recv(), Beat)
+    return beats
+
+
+def test_children_that_began_at_different_moments_beat_at_the_same_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [100.2]
+    monkeypatch.setattr(lifeline, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    early, first = pair()
+    late, second = pair()
+    first.beat()
+    clock[0] = 100.9
+    second.beat()
+    began = beats_of(early), beats_of(late)
+
+    beats = []
+    for clock[0] in (100.99, 101.0, 101.5, 101.99, 102.1):
+        first.beat()
+        second.beat()
+        beats.append((beats_of(early), beats_of(late)))
+
+    assert began == (1, 1)
+    assert beats == [(0, 0), (1, 1), (0, 0), (0, 0), (1, 1)]
+
+
+def test_a_child_whose_supervisor_does_not_listen_goes_on_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [10.25]
+    monkeypatch.setattr(lifeline, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    ours, life = pair()
+    for number in range(5000):
+        life.beat(f"phase {number}")
+    clock[0] = 20.25
+    waited: list[float] = []
+    monkeypatch.setattr(lifeline, "wait", lambda _, timeout: [waited.append(timeout)][:0])
+
+    life.wait(5)
+
+    assert waited == [0.75]
+    ours.close()

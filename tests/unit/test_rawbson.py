@@ -66,6 +66,30 @@ def test_empty_array() -> None:
     assert rawbson.array([]) == rawbson.value([])
 
 
+@pytest.mark.parametrize("documents", [[], [CUSTOMER], [bson.encode({}), *[CUSTOMER] * 11]])
+def test_the_documents_in_an_array_are_given_back(documents: list[bytes]) -> None:
+    array = rawbson.array(b"\x03" + document for document in documents)
+
+    assert rawbson.documents_in(array) == documents
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        b"\x030\0" + CUSTOMER[:-1],
+        b"\x030\0" + CUSTOMER + b"\x031\0\x05\0",
+        b"\x030\0\4\0\0\0" + CUSTOMER,
+        b"\x030\0\xff\xff\xff\xff" + CUSTOMER,
+        b"\x100\0" + CUSTOMER,
+        b"\x030",
+    ],
+    ids=["cut off", "too few bytes for a length", "length below 5", "negative length", "a number", "no name"],
+)
+def test_an_array_that_does_not_consist_of_documents_is_refused(elements: bytes) -> None:
+    with pytest.raises(MalformedDocument):
+        rawbson.documents_in(b"\x04" + struct.pack("<i", len(elements) + 5) + elements + b"\0")
+
+
 def test_split_gives_back_the_documents_of_a_batch() -> None:
     documents = [bson.encode({}), CUSTOMER, bson.encode({"_id": 2})]
 

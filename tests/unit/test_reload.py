@@ -9,29 +9,36 @@ from supervisor.settings import SETTINGS, Settings, load
 HOME = {"HOME": "/home/jane"}
 OLD_URI, NEW_URI = "mongodb://user:s3cret-old@db/", "mongodb://user:s3cret-new@db/"
 
+SYNC = {"sync", "verifier"}
+"""The verifier is told all that sync is."""
+
 # What each setting may change to, the configs that take it live, and those that restart.
 EFFECTS: dict[str, tuple[str, set[str], set[str]]] = {
-    "MONGO_URI": (NEW_URI, set(), {"generator", "sync"}),
-    "MONGO_DB": ("shop", set(), {"generator", "sync"}),
-    "SOURCE_COLLECTION": ("people", set(), {"generator", "sync"}),
-    "MIRROR_COLLECTION": ("people", set(), {"generator", "sync"}),
+    "MONGO_URI": (NEW_URI, set(), {"generator", *SYNC}),
+    "MONGO_DB": ("shop", set(), {"generator", *SYNC}),
+    "SOURCE_COLLECTION": ("people", set(), {"generator", *SYNC}),
+    "MIRROR_COLLECTION": ("people", set(), {"generator", *SYNC}),
     "FAKER_FILLING_DELAY_MS": ("0", {"generator"}, set()),
     "FAKER_BATCH_MIN": ("2", {"generator"}, set()),
     "FAKER_BATCH_MAX": ("11", {"generator"}, set()),
     "FAKER_LOCALE": ("de_DE", set(), {"generator"}),
     "FAKER_SEED": ("1", set(), {"generator"}),
-    "SYNC_BATCH_SIZE": ("500", {"sync"}, set()),
-    "SYNC_FLUSH_INSERTS": ("1", {"sync"}, set()),
-    "SYNC_FLUSH_MS": ("1", {"sync"}, set()),
-    "SYNC_ON_DROP": ("empty", set(), {"sync"}),
-    "SYNC_LEASE_MS": ("5000", set(), {"sync"}),
-    "ANON_FIELDS": ("name,email", set(), {"sync"}),
-    "ANON_KEY": ("s3cret-s3cret-new", set(), {"sync"}),
-    "ANON_LENGTH": ("9", set(), {"sync"}),
-    "ANON_UNKNOWN_FIELDS": ("drop", set(), {"sync"}),
+    "SYNC_BATCH_SIZE": ("500", SYNC, set()),
+    "SYNC_FLUSH_INSERTS": ("1", SYNC, set()),
+    "SYNC_FLUSH_MS": ("1", SYNC, set()),
+    "SYNC_ON_DROP": ("empty", set(), SYNC),
+    "SYNC_LEASE_MS": ("5000", set(), SYNC),
+    "ANON_FIELDS": ("name,email", set(), SYNC),
+    "ANON_KEY": ("s3cret-s3cret-new", set(), SYNC),
+    "ANON_LENGTH": ("9", set(), SYNC),
+    "ANON_UNKNOWN_FIELDS": ("drop", set(), SYNC),
+    "VERIFY_EVERY": ("1d", {"verifier"}, set()),
+    "VERIFY_REPAIR": ("true", {"verifier"}, set()),
     "LOG_LEVEL": ("DEBUG", set(), set()),
     "STOP_TIMEOUT_MS": ("100", set(), set()),
     "HANG_TIMEOUT_MS": ("2000", set(), set()),
+    "METRICS_ADDR": ("9465", set(), {"web"}),
+    "READY_MAX_LAG_MS": ("1", {"web"}, set()),
 }
 WAITING = {"STATE_DIR": "/elsewhere", "LOG_FORMAT": "json"}
 
@@ -47,7 +54,7 @@ def given(**environ: str) -> Settings:
 
 
 def own_server(**environ: str) -> Settings:
-    return given(**{"MONGO_URI": OLD_URI} | environ)
+    return given(**{"MONGO_URI": OLD_URI, "METRICS_ADDR": "9464", "VERIFY_EVERY": "6h"} | environ)
 
 
 def test_equal_settings_change_nothing() -> None:
@@ -103,6 +110,12 @@ def test_lines_tell_old_and_new_value_by_the_name_of_the_setting() -> None:
     assert changes.at_next_start == ("LOG_FORMAT (none) -> json",)
 
 
+def test_to_be_off_is_told_as_none() -> None:
+    changes = compare(given(), given(METRICS_ADDR="9464"))
+
+    assert changes.changed == ("METRICS_ADDR (none) -> 9464",)
+
+
 def test_secrets_are_told_by_name_only() -> None:
     old = own_server(ANON_KEY="s3cret-s3cret-old")
     new = own_server(ANON_KEY="s3cret-s3cret-new", MONGO_URI=NEW_URI)
@@ -116,7 +129,7 @@ def test_secrets_are_told_by_name_only() -> None:
 def test_a_live_and_another_change_of_one_config_restart_it() -> None:
     changes = compare(own_server(), own_server(SYNC_BATCH_SIZE="500", SYNC_ON_DROP="empty"))
 
-    assert (set(changes.live), set(changes.restart)) == (set(), {"sync"})
+    assert (set(changes.live), set(changes.restart)) == (set(), SYNC)
 
 
 def test_the_uri_of_the_embedded_server_stays_in_force() -> None:

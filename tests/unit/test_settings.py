@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from procs.config import Database, GeneratorConfig, Policy, ServerConfig, SyncConfig
+from procs.config import (
+    Database,
+    GeneratorConfig,
+    Policy,
+    ServerConfig,
+    SyncConfig,
+    VerifierConfig,
+    WebConfig,
+)
 from supervisor.settings import SETTINGS, Settings, SettingsError, load
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +45,10 @@ def test_without_any_setting_all_have_their_defaults() -> None:
         log_format=None,
         stop_timeout_ms=10_000,
         hang_timeout_ms=20_000,
+        verify_every="",
+        verify_repair=False,
+        metrics_addr="",
+        ready_max_lag_ms=30_000,
         database=database,
         server=ServerConfig(state_dir / "mongod"),
         generator=GeneratorConfig(database, "en_US", seed=None, delay_ms=200, batch_min=1, batch_max=10),
@@ -94,6 +106,10 @@ def test_each_setting_reaches_its_place() -> None:
             "STATE_DIR": "/var/state",
             "STOP_TIMEOUT_MS": "1500",
             "HANG_TIMEOUT_MS": "16000",
+            "VERIFY_EVERY": "6h",
+            "VERIFY_REPAIR": "true",
+            "METRICS_ADDR": "0.0.0.0:9464",
+            "READY_MAX_LAG_MS": "5000",
             "RUNTIME_DIRECTORY": "/run/clientsync",
         },
         instance="second-1",
@@ -110,11 +126,32 @@ def test_each_setting_reaches_its_place() -> None:
         log_format="json",
         stop_timeout_ms=1_500,
         hang_timeout_ms=16_000,
+        verify_every="6h",
+        verify_repair=True,
+        metrics_addr="0.0.0.0:9464",
+        ready_max_lag_ms=5_000,
         database=database,
         server=None,
         generator=GeneratorConfig(database, "de_DE", seed=7, delay_ms=0, batch_min=2, batch_max=3),
         sync=SyncConfig(database, "second-1", node, policy, "empty", 2_400, 11, 12, 13),
     )
+
+
+@pytest.mark.parametrize(
+    ("addr", "host", "port"),
+    [
+        ("9464", "127.0.0.1", 9464),
+        ("0.0.0.0:1", "0.0.0.0", 1),
+        ("[::1]:65535", "::1", 65535),
+        ("db-7:80", "db-7", 80),
+    ],
+)
+def test_a_port_alone_is_for_this_machine_alone(addr: str, host: str, port: int) -> None:
+    assert given(METRICS_ADDR=addr).web == WebConfig(host, port, ready_max_lag_ms=30_000)
+
+
+def test_nothing_is_served_unless_asked_for() -> None:
+    assert given().web is None
 
 
 def test_the_uri_of_the_embedded_server_reaches_every_config() -> None:
@@ -127,6 +164,21 @@ def test_the_uri_of_the_embedded_server_reaches_every_config() -> None:
     configs = (connected, connected.generator, connected.sync)
     assert {config.database.uri for config in configs} == {"mongodb://user:s3cret@localhost/"}
     assert connected.with_uri("") == settings
+
+
+@pytest.mark.parametrize(
+    ("every", "every_s"), [("1s", 1), ("90s", 90), ("15m", 900), ("6h", 21_600), ("30d", 2_592_000)]
+)
+def test_the_verifier_is_told_what_sync_is_and_how_often(every: str, every_s: int) -> None:
+    settings = given(VERIFY_EVERY=every, SYNC_BATCH_SIZE="5").with_uri("mongodb://db/")
+
+    verifier = settings.verifier
+
+    assert verifier == VerifierConfig(**vars(settings.sync), every_s=every_s, repair=False)
+
+
+def test_without_an_interval_there_is_no_verifier() -> None:
+    assert given(VERIFY_EVERY="", VERIFY_REPAIR="true").verifier is None
 
 
 def test_an_own_server_is_not_embedded() -> None:
@@ -198,7 +250,7 @@ def test_a_given_env_file_is_read_instead_of_the_default_one(tmp_path: Path) -> 
 
 
 def test_a_given_env_file_that_is_missing_is_an_error() -> None:
-    with pytest.raises(SettingsError, match=r"^absent\.env: No such file or directory$"):
+    with pytest.raises(SettingsError, match=r"^--env-file absent\.env: No such file or directory; "):
         load(Path("absent.env"), HOME, instance="default")
 
 
@@ -209,7 +261,7 @@ def test_nothing_is_expanded_in_a_value_of_the_environment() -> None:
 def test_foreign_names_are_left_alone() -> None:
     Path(".env").write_text("POSTGRES_USER=x\nMONGO_INITDB_ROOT_PASSWORD=x\nDEBUG=\n")
 
-    assert given(MONGO_HOME="/opt/mongo", METRICS_ADDR=":9").instance == "default"
+    assert given(MONGO_HOME="/opt/mongo", METRICS_PORT="9").instance == "default"
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])

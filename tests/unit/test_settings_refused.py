@@ -85,6 +85,28 @@ def test_a_number_must_be_whole_and_within_its_bounds(name: str, unit: str, low:
         ("ANON_FIELDS", ["name,name"], "'name' is named twice"),
         ("ANON_FIELDS", ["address,address.city"], "'address' already covers 'address.city'"),
         ("STATE_DIR", ["~/state"], "must be a path written out in full"),
+        (
+            "VERIFY_EVERY",
+            [
+                "soon",
+                "15",
+                "900000",
+                "0s",
+                "31d",
+                "1d12h",
+                "-1h",
+                "1.5h",
+                "6 h",
+                "6H",
+                "1w",
+                "h",
+                "9999999999s",
+            ],
+            "must be a duration from 1s to 30d, such as 15m, 6h or 1d",
+        ),
+        ("VERIFY_REPAIR", ["maybe", "2"], "must be true or false"),
+        ("METRICS_ADDR", [":80", "[]:80", "::1:80", "[::1]", "a b:80"], "must be host:port"),
+        ("METRICS_ADDR", ["0", "65536", "localhost:", "localhost:http", "on"], "must end with a port"),
     ],
 )
 def test_a_word_must_be_one_that_is_allowed(name: str, values: list[str], must: str) -> None:
@@ -149,6 +171,31 @@ def test_a_misspelt_setting_is_refused_with_a_hint_wherever_it_stands(name: str,
 
     assert in_environment == [f"{name} in the environment: no such setting; {hint}"]
     assert in_file == [f"{name} in .env: no such setting; {hint}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("LOG_LEVL", "LOG_LEVEL"),
+        ("STATE_DIRS", "STATE_DIR"),
+        ("METRIC_ADDR", "METRICS_ADDR"),
+        ("MIRROR_COLECTION", "MIRROR_COLLECTION"),
+        ("HANG_TIMEOUT", "HANG_TIMEOUT_MS"),
+    ],
+)
+def test_any_name_that_is_like_a_setting_is_refused_in_the_env_file(name: str, meant: str) -> None:
+    Path(".env").write_text(f"{name}=1\n")
+
+    assert problems_of({}) == [f"{name} in .env: no such setting; did you mean {meant}?"]
+
+
+def test_names_of_other_programs_are_nobodys_mistake() -> None:
+    others = ("STATE_DIRECTORY", "POSTGRES_DB", "LOG_FILE", "GRAFANA_PASSWORD", "MONGO_INITDB_ROOT_USERNAME")
+    Path(".env").write_text("".join(f"{name}=1\n" for name in others))
+
+    settings = load(None, HOME | dict.fromkeys(("LOG_LEVL", *others), "1"), instance="default")
+
+    assert settings.log_level == "INFO"
 
 
 def test_a_misspelt_mongo_setting_is_refused_in_the_env_file() -> None:
