@@ -1,31 +1,74 @@
-"""`make bench`: prints a table, writes bench/results/*.json. QUICK=1 for a first look."""
+"""`make bench`: asks the questions, prints one table, writes bench/results/*.json and a plot.
+
+QUICK=1 for a first look, ONLY=latency,idle for some of them, SIZES=full for five million customers too.
+"""
 
 import json
 import os
 import platform
+import subprocess
+import sys
+import time
+from importlib import import_module
 from pathlib import Path
-from statistics import median
 
-from bench import full
+import pymongo
+from pymongo.errors import PyMongoError
 
+from bench import rows
+from bench.lab import laboratory
+
+QUESTIONS = ("full", "latency", "backlog", "generator", "restart", "idle", "start", "sizes", "peers")
+FAILURES = (AssertionError, OSError, PyMongoError, subprocess.SubprocessError)
 RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
-    """Measure, print ratios to the floor, keep the raw figures."""
+    """Answer what was asked for; nothing here judges, the table does."""
     quick = bool(os.environ.get("QUICK"))
-    customers, rounds = (20_000, 3) if quick else (200_000, 5)
-    seconds = full.measure(customers, rounds)
-    floor = seconds["raw copy"]
-    print(
-        f"{customers} customers, {rounds} rounds, Python {platform.python_version()}, {os.cpu_count()} cores"
-    )
-    print(f"{'':20} {'median s':>9} {'speed, raw copy = 1':>20}")
-    for name, each in seconds.items():
-        ratio = median(base / one for base, one in zip(floor, each, strict=True))
-        print(f"{name:20} {median(each):9.2f} {ratio:20.2f}")
+    # Two minutes are not enough to install the peers as well.
+    usual = QUESTIONS[:-1] if quick else QUESTIONS
+    chosen = [name for name in (os.environ.get("ONLY") or ",".join(usual)).split(",") if name]
+    if unknown := set(chosen) - set(QUESTIONS):
+        sys.exit(f"ONLY: {', '.join(sorted(unknown))}: not one of {', '.join(QUESTIONS)}")
+    unanswered: list[str] = []
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "full.json").write_text(json.dumps({"customers": customers, "seconds": seconds}, indent=1))
+    print(_machine(), flush=True)
+    print(rows.HEAD, flush=True)
+    for name in chosen:
+        began = time.monotonic()
+        try:
+            with laboratory(quick) as lab:
+                answered = import_module(f"bench.{name}").answer(lab)
+        except FAILURES as error:
+            # The others may still have an answer.
+            print(f"{name}: no answer: {error}", file=sys.stderr, flush=True)
+            unanswered.append(name)
+            continue
+        took_s = round(time.monotonic() - began, 1)
+        print(rows.heading(name), rows.table(answered), sep="\n", flush=True)
+        told = {"quick": quick, "machine": _machine(), "took_s": took_s}
+        found = {**told, "rows": [rows.to_json(row) for row in answered]}
+        (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1, ensure_ascii=False))
+    _draw([name for name in chosen if name not in unanswered])
+    sys.exit(1 if unanswered else 0)
+
+
+def _machine() -> str:
+    cores, load = os.cpu_count(), os.getloadavg()[0]
+    return (
+        f"Python {platform.python_version()}, PyMongo {pymongo.version}, {cores} cores, "
+        f"load before it began {load:.1f}\n"
+    )
+
+
+def _draw(chosen: list[str]) -> None:
+    try:
+        plot = import_module("bench.plot")
+    except ImportError:
+        print("\nno plot: matplotlib is not installed (dependency group `bench`)")
+        return
+    print(f"\n{plot.draw(RESULTS, chosen)}")
 
 
 if __name__ == "__main__":

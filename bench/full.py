@@ -1,68 +1,87 @@
-"""How fast is `--full`? Beside a raw copy: read in `_id` order, insert 1000 at a time, nothing else."""
+"""How fast is `--full`? Beside a raw copy: read in `_id` order, insert 1000 at a time, nothing else.
 
-import os
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable
-from pathlib import Path
+The start-up of the product counts; that of the raw copy does not.
+"""
+
 from typing import Any
 
-from bson.codec_options import CodecOptions
-from bson.raw_bson import RawBSONDocument
-from pymongo import MongoClient
+from pymongo.database import Database
 
-from procs import mongod
-from procs.customers import Customers
+from bench.lab import RAW, Document, Lab, fill, raw_copy
+from bench.rows import Goal, Row, Sample, per_second
 
-BATCH = 1000
-Measure = Callable[[], float]
+COPY, COMPARE = "raw copy", "raw read of both sides"
 
 
-def measure(customers: int, rounds: int) -> dict[str, list[float]]:
-    """Return seconds per round: the raw copy, and `--full` into an empty and onto an equal mirror."""
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        mongod.running(Path(directory) / "mongod") as uri,
-        MongoClient[dict[str, Any]](uri) as client,
-    ):
-        database = client["bench"]
-        made = Customers("en_US", seed=1)
-        for _ in range(0, customers, BATCH):
-            database.customers.insert_many(made.batch(BATCH))
-        seconds: dict[str, list[float]] = {"raw copy": [], "--full, empty": [], "--full, equal": []}
-        for _ in range(rounds):
-            database.drop_collection("raw")
-            seconds["raw copy"].append(_timed(lambda: _raw_copy(database)))
-            database.drop_collection("customers_anonymised")
-            for name in ("--full, empty", "--full, equal"):
-                seconds[name].append(_timed(lambda: _full(uri, directory)))
-    return seconds
+def answer(lab: Lab) -> list[Row]:
+    """Measure `--full` into an empty mirror, and onto an equal and a slightly different one."""
+    count = lab.pick(20_000, 200_000)
+    database = lab.client["full"]
+    fill(database.customers, count)
+    command = lab.command(database)
+    seconds: dict[str, list[Sample]] = {}
+    written: list[Sample] = []
+
+    def measure(name: str, action: Any) -> None:
+        seconds.setdefault(name, []).append(lab.measure(action))
+
+    for _ in range(lab.rounds):
+        database.drop_collection("raw")
+        measure(COPY, lambda: raw_copy(database.customers, "raw"))
+        database.drop_collection("customers_anonymised")
+        measure("--full, empty mirror", lambda: lab.full(command))
+        measure(COMPARE, lambda: _read_both(database))
+        before = now(database)
+        measure("--full, equal mirror", lambda: lab.full(command))
+        written.append(Sample(writes_since(database, before)))
+        _spoil(database)
+        measure("--full, 1 % differing", lambda: lab.full(command))
+        assert database.customers_anonymised.find_one({"firstName": "stale"}) is None
+    lab.verified(command)
+
+    goals = {"--full, empty mirror": 0.75, "--full, equal mirror": 1.0, "--full, 1 % differing": 0.9}
+    rows = [
+        Row(
+            name,
+            "customers/s",
+            per_second(count, samples),
+            floor=None if name == COPY else COPY,
+            goal=Goal("ratio", "≥", goals[name]) if name in goals else None,
+        )
+        for name, samples in seconds.items()
+    ]
+    equal = Row("--full, equal mirror: writes to it in the oplog", "", written, goal=Goal("median", "≤", 0))
+    return [*rows, equal]
 
 
-def _timed(action: Callable[[], None]) -> float:
-    began = time.perf_counter()
-    action()
-    return time.perf_counter() - began
-
-
-def _raw_copy(database: Any) -> None:
-    raw = CodecOptions(document_class=RawBSONDocument)
-    target = database.get_collection("raw", codec_options=raw)
-    batch: list[RawBSONDocument] = []
-    for document in database.get_collection("customers", codec_options=raw).find(sort=[("_id", 1)]):
-        batch.append(document)
-        if len(batch) == BATCH:
-            target.insert_many(batch, ordered=False)
-            batch = []
-    if batch:
-        target.insert_many(batch, ordered=False)
-
-
-def _full(uri: str, directory: str) -> None:
-    command = [str(Path(sys.executable).with_name("clientsync-supervisor")), "start", "--full"]
-    settings = {"MONGO_URI": uri, "MONGO_DB": "bench", "STATE_DIR": directory, "LOG_LEVEL": "ERROR"}
-    subprocess.run(
-        command, env={**os.environ, **settings}, cwd=directory, check=True, stdout=subprocess.DEVNULL
+def writes_since(database: "Database[Document]", moment: Any) -> int:
+    """Return how many writes to the mirror the oplog has, in transactions and outside."""
+    mirror = f"{database.name}.customers_anonymised"
+    inside = {"$filter": {"input": "$o.applyOps", "cond": {"$eq": ["$$this.ns", mirror]}}}
+    found = database.client["local"]["oplog.rs"].aggregate(
+        [
+            {"$match": {"ts": {"$gt": moment}, "$or": [{"ns": mirror}, {"o.applyOps.ns": mirror}]}},
+            {"$set": {"n": {"$cond": [{"$eq": ["$ns", mirror]}, 1, {"$size": inside}]}}},
+            {"$group": {"_id": None, "n": {"$sum": "$n"}}},
+        ]
     )
+    return sum(each["n"] for each in found)
+
+
+def now(database: "Database[Document]") -> Any:
+    """Return the moment of the last write, as the oplog counts."""
+    return database.client.admin.command("hello")["lastWrite"]["opTime"]["ts"]
+
+
+def _spoil(database: "Database[Document]") -> None:
+    """Make every hundredth image wrong."""
+    ids = [each["_id"] for each in database.customers.find({}, {"_id": 1}, sort=[("_id", 1)])][::100]
+    for first in range(0, len(ids), 1000):
+        chosen = {"_id": {"$in": ids[first : first + 1000]}}
+        database.customers_anonymised.update_many(chosen, {"$set": {"firstName": "stale"}})
+
+
+def _read_both(database: "Database[Document]") -> None:
+    for name in ("customers", "customers_anonymised"):
+        for _ in database.get_collection(name, codec_options=RAW).find(sort=[("_id", 1)]):
+            pass

@@ -1,0 +1,87 @@
+"""How fast is a backlog worked off, after the daemon was down while customers changed?
+
+Beside a bare process that reads the same stream from the same moment, and mirrors in batches of 1000. Each
+customer changes once, or three times within moments; the second shows what is coalesced.
+"""
+
+import subprocess
+import sys
+import time
+from functools import partial
+
+from bson import json_util
+from pymongo.database import Database
+
+from bench.bare import KEY_ONLY
+from bench.full import now, writes_since
+from bench.lab import LONG_S, Document, Lab, cpu_of, cpu_of_session, fill, running, soon, up_to_date
+from bench.rows import Goal, Row, Sample, per_second
+
+POLL_S = 0.05
+ROOT = __file__.rpartition("/bench/")[0]
+
+
+def answer(lab: Lab) -> list[Row]:
+    """Change all customers while nothing runs; then measure until the mirror shows the last change."""
+    count = lab.pick(5_000, 100_000)
+    product, bare = lab.client["backlog"], lab.client["backlog_bare"]
+    for database in (product, bare):
+        fill(database.customers, count)
+        lab.full(lab.command(database))
+    with running(lab.command(product), "start", "sync"):
+        pass  # from here on there is a checkpoint to start from
+    rows, number = [], 0
+    for times, how in ((1, "changed once"), (3, "changed 3 times")):
+        floors, found, writes = [], [], []
+        # What comes before each measurement takes the most time: the more changes, the fewer rounds.
+        for _ in range(min(lab.rounds, 6 // times)):
+            with bare.customers.watch(KEY_ONLY) as stream:
+                token = json_util.dumps(stream.resume_token)
+            for database in (bare, product):
+                last = _change(database, times, number)
+            number = last
+            floors.append(lab.measure(partial(_bare, lab, bare, token, times * count)))
+            assert up_to_date(bare.customers_anonymised, "changes", number)()
+            before = now(product)
+            found.append(_product(lab, product, number))
+            writes.append(Sample(writes_since(product, before) / count))
+        floor = f"bare process in batches of 1000: each {how}"
+        rows += [
+            Row(floor, "customers/s", per_second(count, floors)),
+            Row(
+                f"backlog: each {how}",
+                "customers/s",
+                per_second(count, found),
+                floor,
+                Goal("median", "≥", 20_000),
+            ),
+            Row(f"backlog: writes in the oplog for a customer {how}", "", writes),
+        ]
+    lab.verified(lab.command(product))
+    return rows
+
+
+def _change(database: "Database[Document]", times: int, number: int) -> int:
+    """Change each customer so often, a thousand at a time; return the last number that they got."""
+    ids = [each["_id"] for each in database.customers.find({}, {"_id": 1}, sort=[("_id", 1)])]
+    for first in range(0, len(ids), 1000):
+        some = {"_id": {"$in": ids[first : first + 1000]}}
+        for each in range(times):
+            database.customers.update_many(some, {"$set": {"changes": number + 1 + each}})
+    return number + times
+
+
+def _bare(lab: Lab, database: "Database[Document]", token: str, until: int) -> None:
+    arguments = [lab.uri, database.name, "batches", token, str(until)]
+    subprocess.run([sys.executable, "-m", "bench.bare", *arguments], cwd=ROOT, check=True)
+
+
+def _product(lab: Lab, database: "Database[Document]", number: int) -> Sample:
+    """Measure from the start of the daemon on."""
+    equal = up_to_date(database.customers_anonymised, "changes", number)
+    lab.rest()
+    mongod_before, began = cpu_of(lab.mongod_pid), time.perf_counter()
+    with running(lab.command(database), "start", "sync", healthy=False) as daemon:
+        soon(equal, LONG_S, POLL_S, "the backlog in the mirror")
+        seconds = time.perf_counter() - began
+        return Sample(seconds, cpu_of_session(daemon.pid)(), cpu_of(lab.mongod_pid) - mongod_before)

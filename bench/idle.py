@@ -1,0 +1,89 @@
+"""What does the mirror cost while nothing happens: CPU of all processes, and memory of each.
+
+Memory is PSS: pages that processes share are counted once. mongod counts apart; the floors are a mongod
+with one idle client, and a Python that has connected to it.
+"""
+
+import contextlib
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.lab import Lab, cpu_of, cpu_of_session, fill, running
+from bench.rows import Goal, Row, Sample
+
+CUSTOMERS = 10_000
+CONNECTED = """
+import sys, time, pymongo
+with pymongo.MongoClient(sys.argv[1]) as client:
+    client.admin.command("ping")
+    print(flush=True)
+    time.sleep(600)
+"""
+MONGOD, ALONE, PYTHON = "idle: mongod", "idle: mongod without us", "memory: a Python with a MongoClient"
+TITLE = re.compile(r"clientsync: (\S+) \(")
+BOUNDS_MB = {"supervisor": 30, "listener": 60, "scanner": 60, "writer": 60}
+
+
+def answer(lab: Lab) -> list[Row]:
+    """Leave everything alone for a while, several times; then look at the memory."""
+    database, seconds, rounds = lab.client["idle"], lab.pick(6, 20), lab.pick(1, 3)
+    fill(database.customers, CUSTOMERS)
+    command, settles = lab.command(database), lab.pick(2, 10)
+    lab.full(command)
+
+    def mongod_cpu() -> float:
+        return cpu_of(lab.mongod_pid)
+
+    time.sleep(settles)
+    alone = [_share(seconds, mongod_cpu)[0] for _ in range(rounds)]
+    with running(command, "start", "sync") as daemon:
+        time.sleep(settles)
+        shares = [_share(seconds, cpu_of_session(daemon.pid), mongod_cpu) for _ in range(rounds)]
+        memory = {
+            found[1]: pss_mb(pid)
+            for pid, title in daemon.processes().items()
+            if (found := TITLE.match(title))
+        }
+    rows = [
+        Row(ALONE, "% of a core", alone),
+        Row(MONGOD, "% of a core", [mongod for _, mongod in shares], ALONE),
+        Row(
+            "idle: all processes of the product",
+            "% of a core",
+            [ours for ours, _ in shares],
+            goal=Goal("median", "≤", 0.5),
+        ),
+        Row(PYTHON, "MB", [Sample(_python_mb(lab.uri))]),
+    ]
+    for child, megabytes in memory.items():
+        goal = Goal("median", "≤", BOUNDS_MB[child])
+        rows.append(Row(f"memory: {child}", "MB", [Sample(megabytes)], PYTHON, goal))
+    return rows
+
+
+def pss_mb(pid: int) -> float:
+    """Return the memory of a process, its share of what others use too; 0 when it is gone."""
+    with contextlib.suppress(OSError):
+        found = re.search(r"^Pss:\s+(\d+) kB$", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)
+        return int(found[1]) / 1000 if found else 0.0
+    return 0.0
+
+
+def _share(seconds: float, *clocks: Callable[[], float]) -> list[Sample]:
+    """Return how much of a core each clock has counted meanwhile, in percent."""
+    before, began = [clock() for clock in clocks], time.perf_counter()
+    time.sleep(seconds)
+    took = time.perf_counter() - began
+    return [Sample(100 * (clock() - start) / took) for clock, start in zip(clocks, before, strict=True)]
+
+
+def _python_mb(uri: str) -> float:
+    with subprocess.Popen([sys.executable, "-c", CONNECTED, uri], stdout=subprocess.PIPE) as python:
+        assert python.stdout is not None and python.stdout.readline()
+        megabytes = pss_mb(python.pid)
+        python.kill()
+    return megabytes
