@@ -1,0 +1,1 @@
+"""Something worth looking at: `make demo`."""
