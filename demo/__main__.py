@@ -1,5 +1,6 @@
 """`make demo`: DEMO_S (120) seconds of clientsync at work on fake customers, with sudden deaths."""
 
+import math
 import os
 import signal
 import sys
@@ -28,7 +29,9 @@ def main() -> None:
     try:
         duration_s = float(os.environ.get("DEMO_S") or 120)
     except ValueError:
-        sys.exit("DEMO_S: must be a number of seconds")
+        duration_s = math.nan
+    if not 0 < duration_s < math.inf:
+        sys.exit("DEMO_S: must be a number of seconds, above 0")
     for number in ENDING:
         signal.signal(number, signal.default_int_handler)
     try:

@@ -122,3 +122,15 @@ def test_killed_it_takes_its_daemon_along(demo: Callable[[float], Demo]) -> None
     playing.process.kill()
 
     eventually(playing.is_alone)
+
+
+@pytest.mark.parametrize("seconds", ["long", "nan", "inf", "-1", "0"])
+def test_a_demo_without_an_end_is_refused(seconds: str) -> None:
+    command, settings = [sys.executable, "-m", "demo"], {**os.environ, "DEMO_S": seconds}
+
+    asked = subprocess.run(
+        command, cwd=ROOT, env=settings, capture_output=True, text=True, timeout=ENDS_S, check=False
+    )
+
+    assert (asked.returncode, asked.stdout) == (1, "")
+    assert asked.stderr == "DEMO_S: must be a number of seconds, above 0\n"
