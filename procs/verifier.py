@@ -35,7 +35,7 @@ LOOK_EVERY_S = 3.0
 AGAIN_S = 30.0
 """How long after an interruption it begins again."""
 
-LEASE_EVERY_S = 1.0
+CHECK_EVERY_S = 1.0
 REPAIR_AT_ONCE = 100
 """Customers in one transaction of a repair: the mirror's own copies seldom meet one so short."""
 
@@ -64,6 +64,7 @@ class Verifier:
         self._me = config.holder
         self._lease = Lease(client, config.database, self._me, config.lease_ms)
         self._schedule = Schedule(client, config.database)
+        self._compared = identity.Identity()
         self._looked_at = self._worked_since = time.monotonic()
 
     def round(self) -> None:
@@ -115,11 +116,10 @@ class Verifier:
     def _verify(self) -> None:
         began, config = time.monotonic(), self._life.config
         verification = Verification(self._client, config, self._rest, patient=True)
-        before = identity.look(self._client, config.database)
+        self._compared = identity.look(self._client, config.database)
         verification.settle()
         findings = verification.find(lambda compared: self._life.beat(checked=compared))
-        if identity.look(self._client, config.database) != before:
-            raise _Void
+        self._check_compared()
         seconds = round(time.monotonic() - began, 1)
         _tell(findings.verdict, seconds, repair=config.repair)
         repaired = self._repair(verification, findings) if config.repair and findings.wrong else 0
@@ -147,7 +147,7 @@ class Verifier:
     def _rest(self, seconds: float) -> None:
         """Rest for as long as there was work since the last time, `seconds` at least.
 
-        Raises Stopped, or LeaseLost as soon as another instance is active.
+        Raises Stopped, LeaseLost as soon as another instance is active, or _Void.
         """
         now = time.monotonic()
         until = now + max(seconds, now - self._worked_since)
@@ -157,12 +157,18 @@ class Verifier:
                 raise Stopped
             if time.monotonic() >= until:
                 break
-        if now - self._looked_at >= LEASE_EVERY_S:
+        if now - self._looked_at >= CHECK_EVERY_S:
             # Nobody: its own listener is being replaced, and takes it again.
             if self._lease.current_holder() not in (self._me, None):
                 raise LeaseLost
+            self._check_compared()
             self._looked_at = now
         self._worked_since = time.monotonic()
+
+    def _check_compared(self) -> None:
+        """Raise _Void if source or mirror is not the collection any more that it was when this began."""
+        if identity.look(self._client, self._life.config.database) != self._compared:
+            raise _Void
 
 
 def _tell(verdict: Verdict, seconds: float, *, repair: bool) -> None:
