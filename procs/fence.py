@@ -10,7 +10,6 @@ fenced; either is run again, from a fresh snapshot, under a new registration.
 
 import hashlib
 import logging
-from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -23,7 +22,7 @@ from procs import state
 from procs.checkpoint import Checkpoints
 from procs.config import Database
 from procs.errors import TemporaryError
-from procs.mongo import RAW, UNAUTHORIZED, is_transient, is_unavailable
+from procs.mongo import UNAUTHORIZED
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +32,6 @@ TRANSACTION_LASTS_S = 70.0
 
 class Fenced(Exception):
     """The session of this transaction is not registered any more."""
-
-
-class NotLookedUp(Exception):
-    """The server refuses: too large for one document, nested too deeply for an array, sharded, or other."""
 
 
 class Registration:
@@ -49,7 +44,6 @@ class Registration:
     def __init__(self, client: "MongoClient[dict[str, Any]]", database: Database, policy: str | None) -> None:
         self._client = client
         self._states = state.collection(client, database)
-        self._raw = self._states.with_options(codec_options=RAW)
         self._checkpoints = Checkpoints(client, database)
         self._database = database
         self._policy = policy
@@ -75,28 +69,12 @@ class Registration:
             )
         self._registered = True
 
-    def confirm(self, session: ClientSession, lookups: Sequence[dict[str, Any]] = ()) -> bytes:
-        """Let the transaction of `session` go on only if no fence was raised before it began.
-
-        Returns a document with what `lookups` find beside the registration, in the same round trip; raises
-        NotLookedUp if the server refuses them.
-        """
-        mine = {"$match": {"_id": self._key(session)}}
-        try:
-            reply = self._raw.database.command(
-                {"aggregate": self._raw.name, "pipeline": [mine, *lookups], "cursor": {}},
-                codec_options=RAW,
-                session=session,
-            )
-        except OperationFailure as error:
-            if not lookups or is_transient(error) or is_unavailable(error):
-                raise
-            raise NotLookedUp from error
-        for found in reply["cursor"]["firstBatch"]:
-            if "fenced" not in found:
-                return bytes(found.raw)
-        self._registered = False
-        raise Fenced
+    def confirm(self, session: ClientSession) -> None:
+        """Let the transaction of `session` go on only if no fence was raised before it began."""
+        mine = self._states.find_one({"_id": self._key(session)}, session=session)
+        if mine is None or "fenced" in mine:
+            self._registered = False
+            raise Fenced
 
     def _key(self, session: ClientSession) -> Any:
         return state.key(self._database, "session", lsid=session.session_id["id"])

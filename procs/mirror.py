@@ -26,7 +26,7 @@ from procs import rawbson, writes
 from procs.anonymise import Anonymiser
 from procs.config import Database, SyncConfig
 from procs.copied import Copied
-from procs.fence import Fenced, NotLookedUp, Registration, raise_fence
+from procs.fence import Fenced, Registration, raise_fence
 from procs.lifeline import Lifeline
 from procs.messages import Id
 from procs.meters import Meters
@@ -43,9 +43,6 @@ MAJORITY = WriteConcern("majority")
 # https://github.com/mongodb/mongo/blob/r6.0.5/src/mongo/base/error_codes.yml
 TOO_LARGE, VALIDATION_FAILED, DUPLICATE_KEY = 10334, 121, 11000
 UNAUTHORIZED, WRITE_CONFLICT = 13, 112
-
-FEW = 100
-"""So many customers at most are read together with the registration: one round trip instead of three."""
 
 STUCK_S = 3.0
 """How long a copy may run into conflicts before it ends what keeps it from its customers: longer than most
@@ -127,10 +124,10 @@ class Mirror:
         """
         limit = min(limit, self._most)
         try:
-            copied, rest = self._transact(lambda _: self._copy_chunk(span, limit), limit)
+            copied, rest = self._transact(lambda: self._copy_chunk(span, limit), limit)
         except (BulkWriteError, DocumentTooLarge) as error:
             _refusal(error)
-            ids, rest = self._transact(lambda _: self._ids_of_chunk(span, limit), limit)
+            ids, rest = self._transact(lambda: self._ids_of_chunk(span, limit), limit)
             copied = self._copy_each(ids)
         self._most = min(MOST, self._most * 2)
         return self._counted(copied), rest
@@ -146,35 +143,24 @@ class Mirror:
             return Copied()
         refusal = TOO_LARGE
         try:
-            copied = self._copy_few(ids) if len(ids) <= min(FEW, self._most) else None
-            if copied is None and len(ids) <= self._most:
-                copied = self._transact(lambda _: self._copy_named(ids), len(ids))
-            if copied is not None:
-                return copied
+            if len(ids) <= self._most:
+                copied = self._transact(lambda: self._copy_named(ids), len(ids))
+                if copied is not None:
+                    return copied
         except (BulkWriteError, DocumentTooLarge) as error:
             refusal = _refusal(error)
             if self._adapt_touch(refusal, error):
                 return self._copy_each(ids)  # it may have refused nothing but the touch
         if len(ids) == 1:
-            return self._transact(lambda _: self._set_aside(ids[0], refusal), 1)
+            return self._transact(lambda: self._set_aside(ids[0], refusal), 1)
         middle = len(ids) // 2
         return self._copy_each(ids[:middle]) + self._copy_each(ids[middle:])
 
-    def _copy_few(self, ids: Sequence[Id]) -> Copied | None:
-        """Copy ids that are read in one round trip; None if the server does not do that with them."""
-        with suppress(NotLookedUp):
-            return self._transact(
-                lambda found: self._equalise(ids, *self.pair.looked_up(found)),
-                len(ids),
-                self.pair.lookups(ids),
-            )
-        return None
-
     def _copy_named(self, ids: Sequence[Id]) -> Copied | None:
         read = self.pair.read_ids(ids, self._session)
-        return None if read is None else self._equalise(ids, *read)
-
-    def _equalise(self, ids: Sequence[Id], source: Documents, mirror: Documents) -> Copied:
+        if read is None:
+            return None
+        source, mirror = read
         self._guard_missing_source(source, mirror)
         return self._write(source, mirror, touch=ids)
 
@@ -266,17 +252,15 @@ class Mirror:
             self._unmirrorable.remember(id_, code, self._session)
         return Copied(scanned=len(source), deleted=len(mirror))
 
-    def _transact(self, body: Callable[[bytes], T], size: int, lookups: Sequence[dict[str, Any]] = ()) -> T:
+    def _transact(self, body: Callable[[], T], size: int) -> T:
         """Run `body` in a snapshot transaction, again after each conflict, for one time-out at most.
-
-        It gets the document that `lookups` have made.
 
         What copies up to `size` customers and does not get through in that time (a slow network, a customer
         that changes all the time) is tried with fewer, and the next copy with more again.
         """
         try:
             with pymongo.timeout(self._timeout_s):
-                result = self._run(body, lookups)
+                result = self._run(body)
         except PyMongoError as error:
             if error.timeout:
                 self._most = max(1, size // 8)
@@ -285,7 +269,7 @@ class Mirror:
         self._beat()
         return result
 
-    def _run(self, body: Callable[[bytes], T], lookups: Sequence[dict[str, Any]]) -> T:
+    def _run(self, body: Callable[[], T]) -> T:
         stuck_at = time.monotonic() + STUCK_S
 
         def confirmed(session: ClientSession) -> T:
@@ -296,7 +280,8 @@ class Mirror:
                 self._meters.count("fences")
                 stuck_at = math.inf  # once: those that are alive must get through as well
             try:
-                return body(self._registration.confirm(session, lookups))
+                self._registration.confirm(session)
+                return body()
             except OperationFailure as error:
                 self._meters.count("transaction_conflicts", by=error.code == WRITE_CONFLICT)
                 raise

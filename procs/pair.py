@@ -1,6 +1,8 @@
 """Reading source and mirror side by side, as raw documents.
 
-All reads of one call belong to one snapshot if `session` is in a transaction or reads snapshots.
+All reads of one call belong to one snapshot if `session` is in a transaction or reads snapshots. Each reads
+one collection: a $lookup in a transaction aborts MongoDB 6.0.5 (invariant `_requests.empty()`) if somebody
+drops or renames the other collection at that moment.
 """
 
 from collections.abc import Iterable, Sequence
@@ -63,17 +65,6 @@ class Pair:
         source, more_source = _read(self.source, wanted, len(ids), session)
         mirror, more_mirror = _read(self.mirror, wanted, len(ids), session)
         return None if more_source or more_mirror else (source, mirror)
-
-    def lookups(self, ids: Sequence[Id]) -> list[dict[str, Any]]:
-        """Return the stages that add source and mirror of these customers to a document, as arrays."""
-        pipeline = [{"$match": any_of(ids)}]
-        sides = {"source": self.source.name, "mirror": self.mirror.name}
-        return [{"$lookup": {"from": name, "pipeline": pipeline, "as": side}} for side, name in sides.items()]
-
-    def looked_up(self, document: bytes) -> tuple[Documents, Documents]:
-        """Return source and mirror from the document that `lookups` made."""
-        sides = dict(rawbson.elements(document))
-        return rawbson.documents_in(sides[b"source"]), rawbson.documents_in(sides[b"mirror"])
 
     def read_chunk(
         self, span: Range, limit: int, session: ClientSession
