@@ -39,7 +39,7 @@ demo: $(STAMP) ## two minutes (DEMO_S=120) of fake customers and sudden deaths, 
 	@exec "$(BIN)/python" -m demo
 
 test: $(STAMP) ## the whole suite, against a real mongod (WORKERS=3 side by side, ARGS for pytest)
-	@"$(BIN)/pytest" --numprocesses $(WORKERS) --dist loadfile --cov --cov-report term:skip-covered $(ARGS)
+	@"$(BIN)/pytest" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report term:skip-covered $(ARGS)
 
 chaos: $(STAMP) ## kill -9 whatever runs, for SECONDS=60 from SEED=... on
 	@"$(BIN)/python" -m tests.chaos
