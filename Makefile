@@ -38,8 +38,8 @@ run: $(STAMP) ## start everything with the embedded MongoDB; Ctrl-C stops it
 demo: $(STAMP) ## two minutes (DEMO_S=120) of fake customers and sudden deaths, with a page to look at
 	@exec "$(BIN)/python" -m demo
 
-test: $(STAMP) ## the whole suite, against a real mongod (WORKERS=3 side by side, ARGS for pytest)
-	@"$(BIN)/pytest" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report term:skip-covered $(ARGS)
+test: $(STAMP) ## the whole suite, against a real mongod (WORKERS=3 side by side, ARGS for pytest: --cov)
+	@"$(BIN)/pytest" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 chaos: $(STAMP) ## kill -9 whatever runs, for SECONDS=60 from SEED=... on
 	@"$(BIN)/python" -m tests.chaos

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from supervisor.control import NoAnswer, NotRunning, ask
 from tests.eventually import eventually
 from tests.system.command_line import ENDS_S, CommandLine
 
@@ -37,9 +38,16 @@ class DaemonProcess:
         return self.cli("--instance", self.instance, *command)
 
     def status(self) -> dict[str, Any]:
-        """Return what `status --json` says; empty while there is no daemon to ask."""
-        asked = self.ask("status", "--json")
-        return json.loads(asked.out) if asked.out else {}
+        """Return what `status --json` prints; empty while there is no daemon to ask.
+
+        Without the command, which takes longer to load than a daemon to start: this is asked over and over.
+        """
+        try:
+            answer = ask(self.state_dir / f"{self.instance}.sock", "status", 5)
+        except (NotRunning, NoAnswer):
+            return {}
+        self.cli.assert_fit_to_be_seen(json.dumps(answer, ensure_ascii=False))
+        return answer
 
     def child(self, name: str) -> dict[str, Any]:
         """Return what status says of a child; empty if nothing."""
