@@ -70,7 +70,7 @@ class Registration:
         self._registered = True
 
     def confirm(self, session: ClientSession) -> None:
-        """Let the transaction of `session` go on only if no fence was raised before it began."""
+        """Let the transaction of `session` go on if no fence was raised before it. Raises Fenced."""
         mine = self._states.find_one({"_id": self._key(session)}, session=session)
         if mine is None or "fenced" in mine:
             self._registered = False
