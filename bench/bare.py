@@ -3,6 +3,7 @@
 `python -m bench.bare URI DATABASE loop` mirrors one event at a time; prints "ready" once it watches.
 `python -m bench.bare URI DATABASE transactions` does so in a snapshot transaction each, which R1 rests on.
 `python -m bench.bare URI DATABASE processes` does that in a second process, told over a pipe what changed.
+`python -m bench.bare URI DATABASE fenced` reads a registration in each transaction besides, as R4 asks.
 `python -m bench.bare URI DATABASE batches TOKEN UNTIL` catches up from a resume token in batches, each
 customer once a batch, and ends when it has seen UNTIL events.
 """
@@ -51,11 +52,11 @@ def transactions(database: "Database[Any]") -> None:
             copy(event["documentKey"])
 
 
-def processes(database: "Database[Any]", uri: str) -> None:
-    """Do that in two processes, as a listener and a writer are: the least that these and R1 take."""
+def processes(database: "Database[Any]", uri: str, fenced: bool) -> None:
+    """Do that in two processes, as a listener and a writer are: the least that these and R1 take (and R4)."""
     spawn = multiprocessing.get_context("spawn")
     here, there = spawn.Pipe()
-    spawn.Process(target=write, args=(uri, database.name, there), daemon=True).start()
+    spawn.Process(target=write, args=(uri, database.name, fenced, there), daemon=True).start()
     there.close()
     here.recv()
     with database.customers.watch(KEY_ONLY) as stream:
@@ -64,21 +65,25 @@ def processes(database: "Database[Any]", uri: str) -> None:
             here.send(event["documentKey"])
 
 
-def write(uri: str, name: str, pipe: "Connection[Any, Any]") -> None:
+def write(uri: str, name: str, fenced: bool, pipe: "Connection[Any, Any]") -> None:
     """Copy what `pipe` names, until its other end is gone."""
-    with MongoClient[Any](uri) as client, copying(client[name]) as copy, suppress(EOFError):
+    with MongoClient[Any](uri) as client, copying(client[name], fenced) as copy, suppress(EOFError):
         pipe.send("ready")
         while True:
             copy(pipe.recv())
 
 
 @contextmanager
-def copying(database: "Database[Any]") -> Iterator[Callable[[Any], None]]:
-    """Give what copies one customer in a snapshot transaction."""
+def copying(database: "Database[Any]", fenced: bool = False) -> Iterator[Callable[[Any], None]]:
+    """Give what copies one customer in a snapshot transaction; `fenced`: which reads a registration first."""
+    registrations = database["clientsync_state"]
+    registered = registrations.insert_one({}).inserted_id
     source = database.get_collection("customers", codec_options=RAW)
     mirror = database.get_collection(MIRROR, codec_options=RAW)
 
     def replace(key: Any, session: ClientSession) -> None:
+        if fenced:
+            registrations.find_one({"_id": registered}, session=session)
         document = source.find_one(key, session=session)
         if document is not None:
             mirror.replace_one(key, document, upsert=True, session=session)
@@ -112,8 +117,8 @@ def main(uri: str, name: str, how: str, *arguments: str) -> None:
             loop(client[name])
         elif how == "transactions":
             transactions(client[name])
-        elif how == "processes":
-            processes(client[name], uri)
+        elif how in ("processes", "fenced"):
+            processes(client[name], uri, fenced=how == "fenced")
         else:
             token, until = arguments
             batches(client[name], json_util.loads(token), int(until))

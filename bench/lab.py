@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bson import ObjectId
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
@@ -25,6 +26,8 @@ from tests.system.daemon_process import DaemonProcess, processes_of
 
 Document = dict[str, Any]
 BATCH = 1000
+PROBE: Document = {"_id": ObjectId(bytes(12))}
+"""Which customer is changed to see how long that takes; below all others."""
 RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
 TICKS = os.sysconf("SC_CLK_TCK")
 COMMAND = (str(Path(sys.executable).with_name("clientsync-supervisor")),)

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from statistics import median
 
+from bson import ObjectId
 from pymongo.database import Database
 
-from bench.lab import Document, Lab, cpu_of, cpu_of_session, fill, running, soon, status_of
+from bench.lab import PROBE, Document, Lab, cpu_of, cpu_of_session, fill, running, soon, status_of
 from bench.rows import Goal, Row, Sample, percent
 from tests.system.daemon_process import DaemonProcess
 
@@ -32,13 +33,17 @@ def answer(lab: Lab) -> list[Row]:
     """Probe the product and the bare loop, idle and loaded."""
     product, bare = lab.client["latency"], lab.client["latency_bare"]
     floors = {
+        "bare loop in two processes, in fenced snapshot transactions: ": (
+            "fenced",
+            lab.client["latency_fenced"],
+        ),
         "bare loop in two processes, in snapshot transactions: ": ("processes", lab.client["latency_two"]),
         "bare loop in snapshot transactions: ": ("transactions", lab.client["latency_safe"]),
         BARE: ("loop", bare),
     }
     for database in (product, *(database for _, database in floors.values())):
         fill(database.customers, CUSTOMERS)
-        database.customers.insert_one({"_id": 0, "probe": 0})
+        database.customers.insert_one({**PROBE, "probe": 0})
         lab.full(lab.command(database))
     with running(lab.command(product), "start", "sync") as daemon, contextlib.ExitStack() as stack:
         who = {"": (product, cpu_of_session(daemon.pid))}
@@ -73,10 +78,10 @@ def update_visible_s(database: "Database[Document]", timeout_s: float = LOST_S) 
     """Change the probe, and return the seconds from then until the mirror shows it."""
     number, mirror = next(numbers), database.customers_anonymised
     began = time.perf_counter()
-    database.customers.update_one({"_id": 0}, {"$set": {"probe": number}})
+    database.customers.update_one(PROBE, {"$set": {"probe": number}})
 
     def shows() -> bool:
-        found = mirror.find_one({"_id": 0}, {"probe": 1})
+        found = mirror.find_one(PROBE, {"probe": 1})
         return found is not None and found.get("probe") == number
 
     soon(shows, timeout_s, POLL_S, "the update in the mirror")
@@ -107,8 +112,8 @@ def _idle(lab: Lab, who: "dict[str, tuple[Database[Document], Callable[[], float
 
 def _inserts(lab: Lab, database: "Database[Document]") -> list[Row]:
     samples = []
-    for number in range(lab.pick(4, 20)):
-        new = {"_id": -1 - number}
+    for _ in range(lab.pick(4, 20)):
+        new = {"_id": ObjectId()}
         began = time.perf_counter()
         database.customers.insert_one({**new, "firstName": "Ann", "probe": 0})
         visible = partial(database.customers_anonymised.find_one, new)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pymongo.database import Database
 
-from bench.lab import LONG_S, Document, Lab, fill, raw_copy, soon
+from bench.lab import LONG_S, PROBE, Document, Lab, fill, raw_copy, soon
 from bench.latency import update_visible_s
 from bench.rows import Row, Sample, per_second, percent
 
@@ -47,7 +47,7 @@ def answer(lab: Lab) -> list[Row]:
         Row(name, "customers/s", per_second(count, found), None if name == COPY else COPY)
         for name, found in samples.items()
     ]
-    source.customers.insert_one({"_id": 0, "probe": 0})
+    source.customers.insert_one({**PROBE, "probe": 0})
     return [*rows, *_live(lab, source, count + 1)]
 
 

@@ -8,7 +8,7 @@ import re
 import signal
 import time
 
-from bench.lab import Lab, fill, running
+from bench.lab import PROBE, Lab, fill, running
 from bench.latency import update_visible_s
 from bench.rows import Goal, Row, Sample
 from tests.system.daemon_process import DaemonProcess
@@ -21,7 +21,7 @@ def answer(lab: Lab) -> list[Row]:
     """Kill, update, and wait; the same without the kill beside it."""
     database = lab.client["restart"]
     fill(database.customers, CUSTOMERS)
-    database.customers.insert_one({"_id": 0, "probe": 0})
+    database.customers.insert_one({**PROBE, "probe": 0})
     command = lab.command(database)
     lab.full(command)
     unhurt, killed = [], []

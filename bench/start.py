@@ -16,7 +16,7 @@ from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
-from bench.lab import COMMAND, Document, Lab, fill, running, soon
+from bench.lab import COMMAND, PROBE, Document, Lab, fill, running, soon
 from bench.latency import update_visible_s
 from bench.rows import Goal, Row, Sample
 from procs import mongod
@@ -38,7 +38,7 @@ def answer(lab: Lab) -> list[Row]:
     """Start each, in turn."""
     database = lab.client["start"]
     fill(database.customers, CUSTOMERS)
-    database.customers.insert_one({"_id": 0, "probe": 0})
+    database.customers.insert_one({**PROBE, "probe": 0})
     place = lab.directory / "embedded"
     place.mkdir()
     embedded = CommandLine(place, command=COMMAND)
@@ -85,7 +85,7 @@ def _mongod(home: Path) -> float:
 def _first_start(command: CommandLine, home: Path) -> None:
     with running(command, "start", "sync"), MongoClient[Any](mongod.prepare(home)) as client:
         fill(client["clientsync"].customers, CUSTOMERS)
-        client["clientsync"].customers.insert_one({"_id": 0, "probe": 0})
+        client["clientsync"].customers.insert_one({**PROBE, "probe": 0})
         update_visible_s(client["clientsync"])
 
 

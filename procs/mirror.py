@@ -6,7 +6,8 @@ again from a fresh snapshot. That orders all writers of one customer, whichever 
 
 A copy of *named* ids also touches the customers that show no difference: it writes the document without
 changing it. Without that write, a transaction that read an older source would meet no conflict and could
-still commit what it read.
+still commit what it read. That is also why an image that is replaced without a look at it is read after all
+if the replacement changed nothing.
 """
 
 import math
@@ -33,7 +34,7 @@ from procs.meters import Meters
 from procs.mongo import is_transient
 from procs.pair import Documents, Pair, by_id
 from procs.prepare import prepare
-from procs.selection import Range, any_of
+from procs.selection import OBJECT_ID, Range, any_of
 from procs.unmirrorable import Unmirrorable
 from procs.writes import MAX_DOCUMENT, Write
 
@@ -95,6 +96,8 @@ class Mirror:
         self._unique: set[str] = set()
         """Fields of unique indexes of the mirror, as far as one has refused anything."""
         self._most = MOST
+        self._all_differ = True
+        """Whether all customers that were named last had changed: those named next will have, too."""
 
     def prepare(self) -> None:
         """Create the mirror if it is missing. Raises PermanentError."""
@@ -157,12 +160,31 @@ class Mirror:
         return self._copy_each(ids[:middle]) + self._copy_each(ids[middle:])
 
     def _copy_named(self, ids: Sequence[Id]) -> Copied | None:
-        read = self.pair.read_ids(ids, self._session)
-        if read is None:
+        source = self.pair.read_some(self.pair.source, ids, self._session)
+        if source is None:
             return None
-        source, mirror = read
+        replaced = self._replace_unread(source, ids) if self._all_differ else 0
+        if replaced == len(ids):
+            return Copied(scanned=replaced, replaced=replaced)
+        mirror = self.pair.read_some(self.pair.mirror, ids, self._session)
+        if mirror is None:
+            return None
         self._guard_missing_source(source, mirror)
-        return self._write(source, mirror, touch=ids)
+        copied = self._write(source, mirror, touch=ids) + Copied(replaced=replaced, unchanged=-replaced)
+        self._all_differ = not copied.unchanged
+        return copied
+
+    def _replace_unread(self, source: Documents, ids: Sequence[Id]) -> int:
+        """Replace the images of these customers without reading them; return how many that has changed.
+
+        Unless it is all of them, they must be read all the same: some have no image, or have to be touched.
+        """
+        if len(source) < len(ids) or not all(id_.startswith(OBJECT_ID) for id_ in ids):
+            return 0  # 1 and 1.0 are one `_id` to the server and two ids to us
+        images = by_id(_each(self._anonymise.all(source)))
+        replaced = writes.replace_each(self.pair.mirror, images, self._session)
+        self._unmirrorable.forget(ids, self._session)
+        return replaced
 
     def _copy_chunk(self, span: Range, limit: int) -> tuple[Copied, Range | None]:
         source, mirror, rest = self.pair.read_chunk(span, limit, self._session)
@@ -182,9 +204,7 @@ class Mirror:
         if not exact and not mirror and writes.are_plain(twins):
             writes.insert_plainly(self.pair.mirror, twins, self._session)
             return Copied(scanned=len(source), inserted=len(source))
-        row = rawbson.split(twins)
-        if any(len(image) > MAX_DOCUMENT for image in row):
-            raise DocumentTooLarge("an anonymised customer is over 16 MB")
+        row = _each(twins)
         same = set[bytes]() if exact else set(row).intersection(mirror)
         images = by_id(image for image in row if image not in same)
         present = by_id(image for image in mirror if image not in same)
@@ -313,6 +333,14 @@ def open_mirror(client: "MongoClient[dict[str, Any]]", config: SyncConfig, life:
         beat=life.beat,
         meters=life.meters,
     )
+
+
+def _each(twins: bytes) -> Documents:
+    """Return images that lie one behind the other. Raises DocumentTooLarge."""
+    images = rawbson.split(twins)
+    if any(len(image) > MAX_DOCUMENT for image in images):
+        raise DocumentTooLarge("an anonymised customer is over 16 MB")
+    return images
 
 
 def _refusal(error: BulkWriteError | DocumentTooLarge) -> int:

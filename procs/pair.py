@@ -61,10 +61,16 @@ class Pair:
 
     def read_ids(self, ids: Sequence[Id], session: ClientSession) -> tuple[Documents, Documents] | None:
         """Return source and mirror of these customers; None if they do not fit into one reply each."""
-        wanted = any_of(ids)
-        source, more_source = _read(self.source, wanted, len(ids), session)
-        mirror, more_mirror = _read(self.mirror, wanted, len(ids), session)
-        return None if more_source or more_mirror else (source, mirror)
+        source = self.read_some(self.source, ids, session)
+        mirror = self.read_some(self.mirror, ids, session)
+        return None if source is None or mirror is None else (source, mirror)
+
+    def read_some(
+        self, collection: RawCollection, ids: Sequence[Id], session: ClientSession
+    ) -> Documents | None:
+        """Return these customers in one of the two; None if they do not fit into one reply."""
+        documents, more = _read(collection, any_of(ids), len(ids), session)
+        return None if more else documents
 
     def read_chunk(
         self, span: Range, limit: int, session: ClientSession

@@ -71,8 +71,11 @@ def insert_plainly(collection: Collection[Any], images: bytes, session: ClientSe
         raise BulkWriteError(reply)
 
 
-def replace_each(collection: Collection[Any], images: Mapping[Id, bytes], session: ClientSession) -> None:
-    """Put `images` in the place of what is there, without an object for each. Raises BulkWriteError."""
+def replace_each(collection: Collection[Any], images: Mapping[Id, bytes], session: ClientSession) -> int:
+    """Put `images` in the place of what is there, without an object for each. Raises BulkWriteError.
+
+    Returns how many were there and differed: the server writes no other.
+    """
     row, statements = 0, list[list[bytes]]([[]])
     for id_, image in images.items():
         if row + len(image) > MAX_COMMAND and statements[-1]:
@@ -80,12 +83,15 @@ def replace_each(collection: Collection[Any], images: Mapping[Id, bytes], sessio
             statements.append([])
         row += len(image)
         statements[-1].append(_replacement(id_, image))
+    modified = 0
     for each in statements:
-        reply = collection.database.command(
+        reply: Any = collection.database.command(
             "update", collection.name, updates=[_Row(b"".join(each))], session=session
         )
         if "writeErrors" in reply:
             raise BulkWriteError(reply)
+        modified += reply["nModified"]
+    return modified
 
 
 def _replacement(id_: Id, image: bytes) -> bytes:

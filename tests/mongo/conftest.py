@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bson import ObjectId
 from pymongo import MongoClient
 
 from procs import state
 from procs.anonymise import Anonymiser
 from procs.config import Database
 from procs.mirror import Mirror
-from tests.mongo.customers import Customers, bytes_by_id, images
+from tests.mongo.customers import Customers, Rename, bytes_by_id, images
 from tests.mongo.sync_group import POLICY
 from tests.mongod_process import mongods_of
 
@@ -40,6 +41,18 @@ def target(client: MongoClient[Any], database: Database) -> Customers:
 @pytest.fixture
 def states(client: MongoClient[Any], database: Database) -> Customers:
     return client[database.name][state.NAME]
+
+
+@pytest.fixture(params=[ObjectId("65f0c0ffee65f0c0ffee65f0"), 1], ids=["ObjectId", "number"])
+def one(request: pytest.FixtureRequest) -> Any:
+    """The `_id` of a customer: ObjectIds are replaced without reading their images, others are not."""
+    return request.param
+
+
+@pytest.fixture
+def rename(source: Customers, one: Any) -> Rename:
+    """Give `one` another name."""
+    return lambda name: source.update_one({"_id": one}, {"$set": {"firstName": name}})
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from procs.rawbson import value
 from procs.selection import Range, id_of
 
 Customers = Collection[Any]
+Rename = Callable[[str], object]
 EVERYTHING = Range(None, None)
 
 

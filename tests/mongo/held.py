@@ -9,7 +9,7 @@ from pymongo import MongoClient
 from procs.config import Database
 from procs.copied import Copied
 from procs.mirror import Mirror
-from procs.pair import Documents
+from procs.selection import Range
 
 PATIENCE_S = 20
 
@@ -26,11 +26,25 @@ class HeldMirror(Mirror):
         """Register the session before the first transaction does."""
         self._registration.ensure(self._session)
 
-    def _write(self, source: Documents, mirror: Documents, *arguments: Any, **options: Any) -> Copied:
+    def _copy_named(self, *arguments: Any) -> Copied | None:
         self.tries += 1
+        return super()._copy_named(*arguments)
+
+    def _copy_chunk(self, *arguments: Any) -> tuple[Copied, Range | None]:
+        self.tries += 1
+        return super()._copy_chunk(*arguments)
+
+    def _replace_unread(self, *arguments: Any) -> int:
+        self._hold()
+        return super()._replace_unread(*arguments)
+
+    def _write(self, *arguments: Any, **options: Any) -> Copied:
+        self._hold()
+        return super()._write(*arguments, **options)
+
+    def _hold(self) -> None:
         self.has_read.set()
         assert self.may_write.wait(PATIENCE_S), "it was never let go"
-        return super()._write(source, mirror, *arguments, **options)
 
 
 class HeldCopy:

@@ -12,28 +12,26 @@ from procs.mongo import RAW
 from tests.mongo.customers import Customers, bytes_by_id, ids, images
 from tests.unit.every_bson_type import EVERY_TYPE
 
-ONE = (b"_id", rawbson.value(1))
 
-
-def put(source: Customers, fields: list[tuple[bytes, bytes]]) -> bytes:
-    """Have exactly these bytes as customer 1; return them."""
-    raw = rawbson.document(fields)
-    source.delete_one({"_id": 1})
+def put(source: Customers, one: Any, fields: list[tuple[bytes, bytes]]) -> bytes:
+    """Have exactly these bytes as customer `one`; return them."""
+    raw = rawbson.document([(b"_id", rawbson.value(one)), *fields])
+    source.delete_one({"_id": one})
     source.with_options(RAW).insert_one(RawBSONDocument(raw))
     return raw
 
 
 @pytest.mark.parametrize("name", EVERY_TYPE)
 def test_a_value_of_each_type_is_carried_over_bit_for_bit(
-    mirror: Mirror, source: Customers, target: Customers, anonymise: Anonymiser, name: str
+    mirror: Mirror, source: Customers, target: Customers, anonymise: Anonymiser, one: Any, name: str
 ) -> None:
     odd = EVERY_TYPE[name]
     nested = rawbson.array([odd, b"\x03" + rawbson.document([(b"deep", odd)])])
-    first = put(source, [ONE, (b"odd", odd), (b"firstName", rawbson.value("John")), (b"list", nested)])
-    mirror.copy_ids(ids(1))
+    first = put(source, one, [(b"odd", odd), (b"firstName", rawbson.value("John")), (b"list", nested)])
+    mirror.copy_ids(ids(one))
     inserted = bytes_by_id(target)
-    put(source, [ONE, (b"list", nested), (b"odd", odd), (b"n", rawbson.value(2))])
-    mirror.copy_ids(ids(1))
+    put(source, one, [(b"list", nested), (b"odd", odd), (b"n", rawbson.value(2))])
+    mirror.copy_ids(ids(one))
 
     assert list(inserted.values()) == [anonymise(first)]
     assert odd[1:] in anonymise(first)
@@ -41,16 +39,16 @@ def test_a_value_of_each_type_is_carried_over_bit_for_bit(
 
 
 def test_order_and_repetition_of_fields_are_carried_over(
-    mirror: Mirror, source: Customers, target: Customers, anonymise: Anonymiser
+    mirror: Mirror, source: Customers, target: Customers, anonymise: Anonymiser, one: Any
 ) -> None:
     def field(name: bytes, value: Any) -> tuple[bytes, bytes]:
         return name, rawbson.value(value)
 
-    put(source, [ONE, field(b"z", 1), field(b"a", 2), field(b"twice", 1), field(b"twice", 2)])
-    mirror.copy_ids(ids(1))
+    put(source, one, [field(b"z", 1), field(b"a", 2), field(b"twice", 1), field(b"twice", 2)])
+    mirror.copy_ids(ids(one))
     inserted = bytes_by_id(target)
-    put(source, [ONE, field(b"a", 2), field(b"z", 1)])
-    mirror.copy_ids(ids(1))
+    put(source, one, [field(b"a", 2), field(b"z", 1)])
+    mirror.copy_ids(ids(one))
 
     (image,) = inserted.values()
     assert [name for name, _ in rawbson.elements(image)] == [b"_id", b"z", b"a", b"twice", b"twice"]

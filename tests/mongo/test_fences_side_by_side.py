@@ -12,9 +12,9 @@ from procs.anonymise import Anonymiser
 from procs.config import Database
 from procs.fence import Fenced, Registration, raise_fence
 from procs.mirror import Mirror
-from tests.mongo.customers import EVERYTHING, Customers, customer, ids
+from tests.mongo.customers import EVERYTHING, Customers, Rename, customer, ids
 from tests.mongo.held import HeldCopy
-from tests.mongo.test_schedules import Converged, rename
+from tests.mongo.test_schedules import Converged
 
 Interrupt = Callable[..., None]
 
@@ -51,21 +51,23 @@ def test_r1_a_fence_also_ends_whom_another_fence_forgets_meanwhile(
     mirror: Mirror,
     anonymise: Anonymiser,
     converged: Converged,
+    rename: Rename,
+    one: Any,
     interrupt: Interrupt,
     first_knows_it: bool,
 ) -> None:
     """The first has ended its sessions; a copy begins; the second marks it, the first forgets it."""
-    source.insert_one(customer(1, "A"))
-    mirror.copy_ids(ids(1))
-    rename(source, "B")
-    held = HeldCopy(client, database, anonymise, lambda copier: copier.copy_ids(ids(1)))
+    source.insert_one(customer(one, "A"))
+    mirror.copy_ids(ids(one))
+    rename("B")
+    held = HeldCopy(client, database, anonymise, lambda copier: copier.copy_ids(ids(one)))
     if first_knows_it:
         raise_fence(client, database)  # forgets all others
         held.register()
 
     def second_fence_and_scan(forget: Callable[[], Any]) -> None:
         held.__enter__()
-        rename(source, "A")  # the second position is behind it: no event will tell
+        rename("A")  # the second position is behind it: no event will tell
         interrupt(lambda list_: (forget(), list_())[1], *LISTS)
         raise_fence(client, database)
         mirror.copy_range(EVERYTHING, 100)

@@ -27,7 +27,6 @@ from procs.mirror import Mirror
 from tests.mongo.customers import EVERYTHING, Customers, bytes_by_id, customer, ids, images
 from tests.mongo.held import HeldCopy
 
-ONE = {"_id": 1}
 MOST_HELD = 3
 
 
@@ -41,6 +40,7 @@ class World:
     target: Customers
     mirror: Mirror
     anonymise: Anonymiser
+    one: Any
 
 
 class Sync(RuleBasedStateMachine):
@@ -50,6 +50,7 @@ class Sync(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.one = {"_id": self.world.one}
         self.world.source.delete_many({})
         self.world.target.delete_many({})
         self.signalled = False
@@ -60,20 +61,20 @@ class Sync(RuleBasedStateMachine):
     @rule()
     def put(self) -> None:
         """Insert it as A; make A a B, and B an A."""
-        before = self.world.source.find_one(ONE)
+        before = self.world.source.find_one(self.one)
         name = "A" if before is None or before["firstName"] == "B" else "B"
-        self.world.source.replace_one(ONE, customer(1, name), upsert=True)
+        self.world.source.replace_one(self.one, customer(self.world.one, name), upsert=True)
         self.signalled = True
 
     @rule()
     def delete(self) -> None:
-        self.signalled |= bool(self.world.source.delete_one(ONE).deleted_count)
+        self.signalled |= bool(self.world.source.delete_one(self.one).deleted_count)
 
     @precondition(lambda self: len(self.held) < MOST_HELD)
     @rule(by_delete=st.booleans())
     def there_and_back(self, by_delete: bool) -> None:
         """Become what it was again, behind a slow copy: that deceives, and is rare when left to chance."""
-        before = self.world.source.find_one(ONE)
+        before = self.world.source.find_one(self.one)
         if by_delete and before is not None:
             self.delete()
         else:
@@ -82,20 +83,20 @@ class Sync(RuleBasedStateMachine):
         if before is None:
             self.delete()
         else:
-            self.world.source.replace_one(ONE, before, upsert=True)
+            self.world.source.replace_one(self.one, before, upsert=True)
         self.copy()
 
     # Writer and flush
     @precondition(lambda self: self.signalled)
     @rule()
     def copy(self) -> None:
-        self.world.mirror.copy_ids(ids(1))
+        self.world.mirror.copy_ids(ids(self.world.one))
         self.signalled = False
 
     @precondition(lambda self: self.signalled and len(self.held) < MOST_HELD)
     @rule()
     def begin_a_slow_copy(self) -> None:
-        self.hold(lambda mirror: mirror.copy_ids(ids(1)))
+        self.hold(lambda mirror: mirror.copy_ids(ids(self.world.one)))
         self.signalled = False
 
     @precondition(lambda self: self.held)
@@ -148,9 +149,10 @@ def test_r1_no_order_of_steps_leaves_the_mirror_wrong(
     target: Customers,
     mirror: Mirror,
     anonymise: Anonymiser,
+    one: Any,
 ) -> None:
-    world = World(client, database, source, target, mirror, anonymise)
-    source.insert_one(customer(1))  # a source that does not exist would empty nothing
+    world = World(client, database, source, target, mirror, anonymise, one)
+    source.insert_one(customer(one))  # a source that does not exist would empty nothing
 
     run_state_machine_as_test(
         type("SyncOfThisTest", (Sync,), {"world": world}),

@@ -15,10 +15,11 @@ from procs.anonymise import Anonymiser
 from procs.config import Database
 from procs.fence import Registration, raise_fence
 from procs.mirror import Mirror
-from tests.mongo.customers import EVERYTHING, Customers, customer, ids
+from tests.mongo.customers import EVERYTHING, Customers, Rename, customer, ids
 from tests.mongo.held import HeldCopy
 
-Hold = Callable[[Callable[[Mirror], object]], HeldCopy]
+Copy = Callable[[Mirror], object]
+Hold = Callable[[Copy], HeldCopy]
 Converged = Callable[[], bool]
 
 
@@ -28,27 +29,32 @@ def hold(client: MongoClient[Any], database: Database, anonymise: Anonymiser, mi
     return partial(HeldCopy, client, database, anonymise)
 
 
-def copy_one(mirror: Mirror) -> object:
-    return mirror.copy_ids(ids(1))
+@pytest.fixture
+def copy_one(one: Any) -> Copy:
+    return lambda mirror: mirror.copy_ids(ids(one))
 
 
 def copy_all(mirror: Mirror) -> object:
     return mirror.copy_range(EVERYTHING, 100)
 
 
-COPIES = pytest.mark.parametrize("copy", [copy_one, copy_all])
-
-
-def rename(source: Customers, name: str) -> None:
-    source.update_one({"_id": 1}, {"$set": {"firstName": name}})
+@pytest.fixture(params=["named", "range"])
+def copy(request: pytest.FixtureRequest, copy_one: Copy) -> Copy:
+    return copy_one if request.param == "named" else copy_all
 
 
 def test_two_writers_on_one_customer_the_one_that_read_earlier_reads_again(
-    source: Customers, mirror: Mirror, hold: Hold, converged: Converged
+    source: Customers,
+    mirror: Mirror,
+    hold: Hold,
+    converged: Converged,
+    copy_one: Copy,
+    rename: Rename,
+    one: Any,
 ) -> None:
-    source.insert_one(customer(1, "A"))
+    source.insert_one(customer(one, "A"))
     with hold(copy_one) as held:
-        rename(source, "B")
+        rename("B")
         copy_one(mirror)
 
         held.let_go()
@@ -58,14 +64,20 @@ def test_two_writers_on_one_customer_the_one_that_read_earlier_reads_again(
 
 
 def test_aba_a_customer_that_is_changed_and_changed_back_is_not_stale(
-    source: Customers, mirror: Mirror, hold: Hold, converged: Converged
+    source: Customers,
+    mirror: Mirror,
+    hold: Hold,
+    converged: Converged,
+    copy_one: Copy,
+    rename: Rename,
+    one: Any,
 ) -> None:
     """Without the touch the held copy commits B: to the other one nothing seemed to differ."""
-    source.insert_one(customer(1, "A"))
+    source.insert_one(customer(one, "A"))
     copy_one(mirror)
-    rename(source, "B")
+    rename("B")
     with hold(copy_one) as held:
-        rename(source, "A")
+        rename("A")
         copy_one(mirror)
 
         held.let_go()
@@ -73,14 +85,13 @@ def test_aba_a_customer_that_is_changed_and_changed_back_is_not_stale(
     assert converged()
 
 
-@COPIES
 def test_inserted_and_deleted_before_it_was_mirrored_does_not_come_back(
-    source: Customers, mirror: Mirror, hold: Hold, converged: Converged, copy: Callable[[Mirror], object]
+    source: Customers, mirror: Mirror, hold: Hold, converged: Converged, copy: Copy, copy_one: Copy, one: Any
 ) -> None:
     """Without the touch of what is absent the held copy inserts a customer that nobody deletes again."""
-    source.insert_one(customer(1))
+    source.insert_one(customer(one))
     with hold(copy) as held:
-        source.delete_one({"_id": 1})
+        source.delete_one({"_id": one})
         copy_one(mirror)
 
         held.let_go()
@@ -89,14 +100,14 @@ def test_inserted_and_deleted_before_it_was_mirrored_does_not_come_back(
 
 
 def test_deleted_and_inserted_again_alike_is_not_lost(
-    source: Customers, mirror: Mirror, hold: Hold, converged: Converged
+    source: Customers, mirror: Mirror, hold: Hold, converged: Converged, copy_one: Copy, one: Any
 ) -> None:
     """Touching in the writer only is not enough: here the writer is held, and the flush must touch."""
-    source.insert_one(customer(1))
+    source.insert_one(customer(one))
     copy_one(mirror)
-    source.delete_one({"_id": 1})
+    source.delete_one({"_id": one})
     with hold(copy_one) as held:
-        source.insert_one(customer(1))
+        source.insert_one(customer(one))
         copy_one(mirror)
 
         held.let_go()
@@ -106,11 +117,17 @@ def test_deleted_and_inserted_again_alike_is_not_lost(
 
 
 def test_a_reindex_does_not_put_an_older_state_over_a_live_update(
-    source: Customers, mirror: Mirror, hold: Hold, converged: Converged
+    source: Customers,
+    mirror: Mirror,
+    hold: Hold,
+    converged: Converged,
+    copy_one: Copy,
+    rename: Rename,
+    one: Any,
 ) -> None:
-    source.insert_one(customer(1, "A"))
+    source.insert_one(customer(one, "A"))
     with hold(copy_all) as held:
-        rename(source, "B")
+        rename("B")
         copy_one(mirror)
 
         held.let_go()
@@ -119,13 +136,19 @@ def test_a_reindex_does_not_put_an_older_state_over_a_live_update(
 
 
 def test_a_reindex_does_not_repair_back_what_changed_there_and_back(
-    source: Customers, mirror: Mirror, hold: Hold, converged: Converged
+    source: Customers,
+    mirror: Mirror,
+    hold: Hold,
+    converged: Converged,
+    copy_one: Copy,
+    rename: Rename,
+    one: Any,
 ) -> None:
-    source.insert_one(customer(1, "A"))
+    source.insert_one(customer(one, "A"))
     copy_one(mirror)
-    rename(source, "B")
+    rename("B")
     with hold(copy_all) as held:
-        rename(source, "A")
+        rename("A")
         copy_one(mirror)
 
         held.let_go()
@@ -134,34 +157,40 @@ def test_a_reindex_does_not_repair_back_what_changed_there_and_back(
 
 
 def test_a_reindex_does_not_remove_what_was_inserted_meanwhile(
-    source: Customers, target: Customers, mirror: Mirror, hold: Hold, converged: Converged
+    source: Customers,
+    target: Customers,
+    mirror: Mirror,
+    hold: Hold,
+    converged: Converged,
+    copy_one: Copy,
+    one: Any,
 ) -> None:
     """The mirror held it already, left over from earlier: an insert alike shows no difference."""
     source.insert_one(customer(2))
-    source.insert_one(customer(1))
+    source.insert_one(customer(one))
     copy_one(mirror)
-    source.delete_one({"_id": 1})
+    source.delete_one({"_id": one})
     with hold(copy_all) as held:
-        source.insert_one(customer(1))
+        source.insert_one(customer(one))
         copy_one(mirror)
 
         held.let_go()
 
     assert converged()
-    assert target.count_documents({"_id": 1}) == 1
+    assert target.count_documents({"_id": one}) == 1
 
 
 def test_two_reindexes_side_by_side_and_a_change_between_them(
-    source: Customers, mirror: Mirror, hold: Hold, converged: Converged
+    source: Customers, mirror: Mirror, hold: Hold, converged: Converged, rename: Rename, one: Any
 ) -> None:
-    source.insert_many([customer(each) for each in range(10)])
-    with hold(copy_all) as one, hold(copy_all) as other:
-        rename(source, "B")
+    source.insert_many([customer(each) for each in (one, *range(2, 10))])
+    with hold(copy_all) as first, hold(copy_all) as second:
+        rename("B")
         source.delete_one({"_id": 2})
-        mirror.copy_ids(ids(1, 2))
+        mirror.copy_ids(ids(one, 2))
 
-        one.let_go()
-        other.let_go()
+        first.let_go()
+        second.let_go()
 
     assert converged()
 
@@ -173,13 +202,16 @@ def test_a_fence_ends_what_read_before_it_and_its_owner_reads_again(
     mirror: Mirror,
     hold: Hold,
     converged: Converged,
+    copy_one: Copy,
+    rename: Rename,
+    one: Any,
 ) -> None:
     """B was there and gone before the position: no event will tell, and the scan sees no difference."""
-    source.insert_one(customer(1, "A"))
+    source.insert_one(customer(one, "A"))
     copy_one(mirror)
-    rename(source, "B")
+    rename("B")
     with hold(copy_one) as held:
-        rename(source, "A")
+        rename("A")
 
         raise_fence(client, database)
         copy_all(mirror)
@@ -197,16 +229,18 @@ def test_r1_a_transaction_that_nobody_ends_any_more_does_not_hold_its_customers(
     target: Customers,
     converged: Converged,
     monkeypatch: pytest.MonkeyPatch,
+    rename: Rename,
+    one: Any,
 ) -> None:
     monkeypatch.setattr("procs.mirror.STUCK_S", 0.2)
-    source.insert_one(customer(1, "A"))
-    mirror.copy_ids(ids(1))
-    rename(source, "B")
+    source.insert_one(customer(one, "A"))
+    mirror.copy_ids(ids(one))
+    rename("B")
     with client.start_session() as abandoned:
         Registration(client, database, None).ensure(abandoned)
         abandoned.start_transaction()
-        target.update_one({"_id": 1}, {"$set": {"firstName": "C"}}, session=abandoned)
+        target.update_one({"_id": one}, {"$set": {"firstName": "C"}}, session=abandoned)
 
-        mirror.copy_ids(ids(1))
+        mirror.copy_ids(ids(one))
 
     assert converged()

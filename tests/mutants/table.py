@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 SCHEDULES, LIVE = "tests/mongo/test_schedules.py", "tests/mongo/test_schedules_live.py"
 SYNC, MIRROR = "tests/mongo/test_live_sync.py", "tests/mongo/test_mirror.py"
+UNREAD = "tests/mongo/test_replaced_unread.py"
 VERIFY = "tests/mongo/test_verify.py"
 VERIFIER = "tests/mongo/test_verifier.py"
 COME_AND_GO = "tests/mongo/test_source_and_mirror_come_and_go.py"
@@ -24,20 +25,33 @@ MUTANTS = (
     Mutant("no touch", "procs/mirror.py", (("        if ids:\n", "        if False:\n"),),
            f"{SCHEDULES}::test_aba_a_customer_that_is_changed_and_changed_back_is_not_stale"),
     Mutant("no touch of what is absent", "procs/mirror.py",
-           (("return self._write(source, mirror, touch=ids)",
-             "return self._write(source, mirror, touch=list(by_id(source)))"),),
+           (("self._write(source, mirror, touch=ids)",
+             "self._write(source, mirror, touch=list(by_id(source)))"),),
            f"{SCHEDULES}::test_inserted_and_deleted_before_it_was_mirrored_does_not_come_back"),
     Mutant("no touch of what is present", "procs/mirror.py",
-           (("return self._write(source, mirror, touch=ids)",
-             "return self._write(source, mirror, touch=[id_ for id_ in ids if id_ not in by_id(source)])"),),
+           (("self._write(source, mirror, touch=ids)",
+             "self._write(source, mirror, touch=[id_ for id_ in ids if id_ not in by_id(source)])"),),
            f"{SCHEDULES}::test_deleted_and_inserted_again_alike_is_not_lost"),
+    Mutant("what is replaced unread and did not differ is not touched", "procs/mirror.py",
+           (("        return replaced\n\n    def _copy_chunk", "        return len(ids)\n\n    def _copy_chunk"),),
+           f"{SCHEDULES}::test_aba_a_customer_that_is_changed_and_changed_back_is_not_stale"),
+    Mutant("ids of every type are replaced unread", "procs/mirror.py",
+           (("if len(source) < len(ids) or not all(id_.startswith(OBJECT_ID) for id_ in ids):",
+             "if len(source) < len(ids):"),),
+           UNREAD),
+    Mutant("what is deleted is passed by unread", "procs/mirror.py",
+           (("if len(source) < len(ids) or not all", "if not all"),
+            ("        if replaced == len(ids):", "        if replaced == len(source):")),
+           UNREAD),
     Mutant("writes outside the transaction", "procs/mirror.py",
            (("self.pair.mirror.bulk_write(bulk, session=self._session)", "self.pair.mirror.bulk_write(bulk)"),
             ("writes.insert_plainly(self.pair.mirror, twins, self._session)",
              "self.pair.mirror.insert_many([writes.Image(each) for each in rawbson.split(twins)])"),
             ("writes.insert_plainly(self.pair.mirror, added, self._session)",
              "self.pair.mirror.insert_many([writes.Image(each) for each in rawbson.split(added)])"),
-            ("for id_ in replaced}, self._session)", "for id_ in replaced}, None)")),
+            ("for id_ in replaced}, self._session)", "for id_ in replaced}, None)"),
+            ("writes.replace_each(self.pair.mirror, images, self._session)",
+             "writes.replace_each(self.pair.mirror, images, None)")),
            f"{SCHEDULES}::test_two_writers_on_one_customer_the_one_that_read_earlier_reads_again"),
     Mutant("no retry after a conflict", "procs/mirror.py",
            (("                return self._session.with_transaction("
