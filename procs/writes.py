@@ -13,7 +13,7 @@ from pymongo.errors import BulkWriteError
 
 from procs import rawbson
 from procs.messages import Id
-from procs.selection import any_of, exactly, nested
+from procs.selection import OBJECT_ID, any_of, exactly, nested
 
 MAX_DOCUMENT = 16 * 1024 * 1024
 """https://www.mongodb.com/docs/manual/reference/limits/#mongodb-limit-BSON-Document-Size"""
@@ -38,6 +38,9 @@ class Image(RawBSONDocument):
         """Tell that it is not empty: it has an `_id`."""
         return True
 
+
+OF_OBJECT_ID = rawbson.document([(b"q", nested([(b"_id", OBJECT_ID + bytes(12))]))])[4:-14]
+"""What an update statement begins with, from its length up to an ObjectId."""
 
 Write = InsertOne[Any] | ReplaceOne[Any] | UpdateOne | UpdateMany | DeleteMany
 
@@ -99,6 +102,9 @@ def _replacement(id_: Id, image: bytes) -> bytes:
     new = b"\x03" + image
     if _has_empty_timestamp(image) or _has_dollar_name(image):
         new = rawbson.array([nested([(b"$replaceWith", nested([(b"$literal", new)]))])])
+    elif id_.startswith(OBJECT_ID):  # nearly always, and three times as fast
+        body = OF_OBJECT_ID + id_[1:] + b"\0\x03u\0" + image
+        return rawbson.pack_length(len(body) + 5) + body + b"\0"
     return rawbson.document([(b"q", b"\x03" + bytes(exactly(id_).raw)), (b"u", new)])
 
 
