@@ -7,6 +7,7 @@ from procs.inbox import Inbox
 from procs.lifeline import Lifeline
 from procs.mirror import Mirror, SourceMissing
 from procs.mongo import ride_out
+from procs.side_by_side import SideBySide
 
 
 def flush(life: Lifeline[SyncConfig], mirror: Mirror, inbox: Inbox) -> None:
@@ -16,9 +17,11 @@ def flush(life: Lifeline[SyncConfig], mirror: Mirror, inbox: Inbox) -> None:
         flush_batch(life, mirror, inbox)
 
 
-def flush_batch(life: Lifeline[SyncConfig], mirror: Mirror, inbox: Inbox) -> None:
-    """Copy the ids that wait longest, `batch_size` at most, in one transaction. Raises Stopped."""
-    ids = inbox.take(life.config.batch_size)
+def flush_batch(
+    life: Lifeline[SyncConfig], mirror: Mirror | SideBySide, inbox: Inbox, batches: int = 1
+) -> None:
+    """Copy the ids that wait longest, so many batches (SYNC_BATCH_SIZE) at most. Raises Stopped."""
+    ids = inbox.take(batches * life.config.batch_size)
     try:
         if ids:
             with life.meters.timed("flush_duration_seconds"):

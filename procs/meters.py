@@ -1,4 +1,4 @@
-"""What one child counts and times: plain numbers, added up in its work loop and carried by its beats.
+"""What one child counts and times: plain numbers, added up at work and carried by its beats.
 
 A meter is named as its metric, without `clientsync_` and `_total`. Its label is empty or `name=value`, of few
 values: never anything of a customer's.
@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Literal
 
 Counted = Literal[
@@ -65,6 +66,7 @@ class Meters:
     """The meters of one life of one child, all at 0 when it begins."""
 
     def __init__(self) -> None:
+        self._lock = Lock()  # the writer counts in two threads
         self._counters: dict[Key, int] = {}
         self._counts: dict[Key, list[int]] = {}
         self._seconds: dict[Key, float] = {}
@@ -77,15 +79,17 @@ class Meters:
     def count(self, name: Counted, by: int = 1, label: str = "") -> None:
         """Add `by`, which may be 0."""
         key = (name, label)
-        self._counters[key] = self._counters.get(key, 0) + by
+        with self._lock:
+            self._counters[key] = self._counters.get(key, 0) + by
 
     def observe(self, name: Timed, seconds: float) -> None:
         """Note that something took `seconds`."""
         key = (name, "")
-        if key not in self._counts:
-            self._counts[key], self._seconds[key] = [0] * (len(BUCKETS) + 1), 0.0
-        self._counts[key][bisect_left(BUCKETS, seconds)] += 1
-        self._seconds[key] += seconds
+        with self._lock:
+            if key not in self._counts:
+                self._counts[key], self._seconds[key] = [0] * (len(BUCKETS) + 1), 0.0
+            self._counts[key][bisect_left(BUCKETS, seconds)] += 1
+            self._seconds[key] += seconds
 
     @contextmanager
     def timed(self, name: Timed) -> Iterator[None]:
@@ -96,7 +100,9 @@ class Meters:
 
     def read(self) -> Readings:
         """Return what all meters show now."""
-        times = {
-            key: Times(tuple(counts), round(self._seconds[key], 6)) for key, counts in self._counts.items()
-        }
-        return Readings(dict(self._counters), times)
+        with self._lock:
+            times = {
+                key: Times(tuple(counts), round(self._seconds[key], 6))
+                for key, counts in self._counts.items()
+            }
+            return Readings(dict(self._counters), times)

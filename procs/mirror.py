@@ -321,8 +321,13 @@ class Mirror:
             raise SourceMissing
 
 
-def open_mirror(client: "MongoClient[dict[str, Any]]", config: SyncConfig, life: Lifeline[Any]) -> Mirror:
-    """Return the mirror as a child with this `config` writes it."""
+def open_mirror(
+    client: "MongoClient[dict[str, Any]]",
+    config: SyncConfig,
+    life: Lifeline[Any],
+    beat: Callable[[], None] | None = None,
+) -> Mirror:
+    """Return the mirror as a child with this `config` writes it. `beat` None: that of `life`."""
     anonymise = Anonymiser(config.policy)
     return Mirror(
         client,
@@ -330,7 +335,7 @@ def open_mirror(client: "MongoClient[dict[str, Any]]", config: SyncConfig, life:
         anonymise,
         keep=config.on_drop == "keep",
         policy=anonymise.fingerprint,
-        beat=life.beat,
+        beat=beat or life.beat,
         meters=life.meters,
     )
 

@@ -9,6 +9,7 @@ from procs.inbox import Inbox
 from procs.lifeline import Lifeline
 from procs.mirror import open_mirror
 from procs.mongo import Stopped, connect, ride_out
+from procs.side_by_side import SideBySide
 
 IDLE_S = 1.0
 
@@ -19,6 +20,7 @@ def run(life: Lifeline[SyncConfig], changed: "Connection[Any, Any]") -> None:
     inbox = Inbox(changed)
     with connect(config.database, "writer") as client:
         mirror = open_mirror(client, config, life)
+        both = SideBySide(life, client, mirror)
         try:
             ride_out(life, mirror.prepare)
             life.beat("live", ready=True)
@@ -26,9 +28,10 @@ def run(life: Lifeline[SyncConfig], changed: "Connection[Any, Any]") -> None:
                 while inbox.receive():
                     pass
                 if inbox.unacknowledged:
-                    flush_batch(life, mirror, inbox)
+                    flush_batch(life, both, inbox, batches=2)
                 life.wait(0.0 if inbox.ids else IDLE_S, *inbox.pipes)
         except Stopped:
             return
         finally:
+            both.close()
             mirror.close()

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 SCHEDULES, LIVE = "tests/mongo/test_schedules.py", "tests/mongo/test_schedules_live.py"
 SYNC, MIRROR = "tests/mongo/test_live_sync.py", "tests/mongo/test_mirror.py"
+SIDE_BY_SIDE = "tests/mongo/test_side_by_side.py"
 UNREAD = "tests/mongo/test_replaced_unread.py"
 VERIFY = "tests/mongo/test_verify.py"
 VERIFIER = "tests/mongo/test_verifier.py"
@@ -43,6 +44,19 @@ MUTANTS = (
            (("if len(source) < len(ids) or not all", "if not all"),
             ("        if replaced == len(ids):", "        if replaced == len(source):")),
            UNREAD),
+    Mutant("what goes wrong in the second half is lost", "procs/side_by_side.py",
+           (("        copied += aside.result()", "        copied += aside.result() if aside.exception() is None else copied"),),
+           SIDE_BY_SIDE),
+    Mutant("a source that is gone hides what else went wrong", "procs/side_by_side.py",
+           (("            copied, missing = Copied(), error", "            raise"),),
+           SIDE_BY_SIDE),
+    Mutant("the second half is not waited for", "procs/side_by_side.py",
+           (("        while not aside.done():\n            self._signs.get()", "        while False:\n            self._signs.get()"),
+            ("        copied += aside.result()", "        copied += aside.result() if aside.done() else copied")),
+           SIDE_BY_SIDE),
+    Mutant("beats go on while the second half hangs", "procs/side_by_side.py",
+           (("            self._signs.get()\n", "            __import__('time').sleep(0.05)\n"),),
+           SIDE_BY_SIDE),
     Mutant("writes outside the transaction", "procs/mirror.py",
            (("self.pair.mirror.bulk_write(bulk, session=self._session)", "self.pair.mirror.bulk_write(bulk)"),
             ("writes.insert_plainly(self.pair.mirror, twins, self._session)",
