@@ -93,7 +93,9 @@ class Storm:
                 daemon.process.wait()
                 daemon.log.unlink()
             how = ("start", "--full") if name == "full" else ("start", "sync")
-            self._daemons[name] = DaemonProcess(self._cli, *how, instance=name)
+            # Small batches: what waits after a kill is then copied in halves, side by side.
+            cli = self._cli.having(SYNC_BATCH_SIZE="100") if name == LIVE[1] else self._cli
+            self._daemons[name] = DaemonProcess(cli, *how, instance=name)
 
     def _strike(self) -> None:
         """Kill or stop one process, or let things go on for a moment."""
