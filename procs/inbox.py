@@ -20,6 +20,8 @@ class Inbox:
         self.seq = 0
         self.acknowledged = 0
         self.closed = False
+        self.more = False
+        """Whether the newest message said that another follows at once."""
         self._told = Done(0, read=0)
         self._taken = 0
         self._marks: deque[tuple[int, int]] = deque()
@@ -50,6 +52,7 @@ class Inbox:
             self.closed = True
             return None
         self.seq = message.seq
+        self.more = getattr(message, "more", False)
         self.ids.update(dict.fromkeys(getattr(message, "ids", ())))
         self._marks.append((self.seq, self._taken + len(self.ids)))
         return message

@@ -273,7 +273,7 @@ class Listener:
         for part in split_ids(batch.inserted):
             self._send(self._scanner, partial(Inserted, ids=part))
         for part in split_ids(batch.changed):
-            self._send(self._writer, partial(Changed, ids=part))
+            self._send(self._writer, partial(Changed, ids=part, more=batch.full))
         self._position = batch.position
         if batch.invalidated:
             self._close()

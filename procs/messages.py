@@ -28,10 +28,14 @@ class Inserted:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """Customers that were updated, replaced or deleted: the writer mirrors them at once."""
+    """Customers that were updated, replaced or deleted: the writer mirrors them at once.
+
+    `more`: the stream is behind and the next message follows at once; it may name the same customers.
+    """
 
     seq: int
     ids: tuple[Id, ...]
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,11 @@ from procs.side_by_side import SideBySide
 
 IDLE_S = 1.0
 
+COLLECTED, FOLLOWS_S = 16, 0.2
+"""While the stream is behind, so many messages are collected, if each follows within this time: one who
+changed several times is mirrored once. The listener needs no answer before it has sent WINDOW of them.
+"""
+
 
 def run(life: Lifeline[SyncConfig], changed: "Connection[Any, Any]") -> None:
     """Be the writer until a stop is asked for; what is in the pipe by then is still mirrored."""
@@ -27,6 +32,8 @@ def run(life: Lifeline[SyncConfig], changed: "Connection[Any, Any]") -> None:
             while not (life.stopping and inbox.empty):
                 while inbox.receive():
                     pass
+                if inbox.more and inbox.unacknowledged < COLLECTED and life.wait(FOLLOWS_S, *inbox.pipes):
+                    continue
                 if inbox.unacknowledged:
                     flush_batch(life, both, inbox, batches=2)
                 life.wait(0.0 if inbox.ids else IDLE_S, *inbox.pipes)
