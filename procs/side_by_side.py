@@ -5,7 +5,7 @@ The customers of the two are others, so they never meet; and R1 holds for any tr
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from queue import SimpleQueue
+from threading import Event
 from typing import Any
 
 from pymongo import MongoClient
@@ -24,8 +24,8 @@ class SideBySide:
         self, life: Lifeline[SyncConfig], client: "MongoClient[dict[str, Any]]", first: Mirror
     ) -> None:
         self._life, self._client, self._first = life, client, first
-        self._signs: SimpleQueue[None] = SimpleQueue()
-        """Of life, from the thread: beats are sent by the work loop alone."""
+        self._stirs = Event()
+        """The thread is alive: beats are sent by the work loop alone."""
         self._second: Mirror | None = None
         self._thread = ThreadPoolExecutor(max_workers=1)
 
@@ -40,10 +40,10 @@ class SideBySide:
         if len(ids) <= self._life.config.batch_size:
             return self._first.copy_ids(ids)
         if self._second is None:
-            self._second = open_mirror(self._client, self._life.config, self._life, beat=self._sign)
+            self._second = open_mirror(self._client, self._life.config, self._life, beat=self._stirs.set)
         middle = len(ids) // 2
         aside = self._thread.submit(self._second.copy_ids, ids[middle:])
-        aside.add_done_callback(self._sign)
+        aside.add_done_callback(lambda _: self._stirs.set())
         missing: SourceMissing | None = None
         try:
             copied = self._first.copy_ids(ids[:middle])
@@ -59,8 +59,6 @@ class SideBySide:
     def _wait_for(self, aside: "Future[Copied]") -> None:
         """Wait for the other half; it is watched as this thread is: silence is a hang."""
         while not aside.done():
-            self._signs.get()
+            self._stirs.wait()
+            self._stirs.clear()
             self._life.beat()
-
-    def _sign(self, *_: object) -> None:
-        self._signs.put(None)
