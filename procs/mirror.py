@@ -10,24 +10,16 @@ still commit what it read. That is also why an image that is replaced without a 
 if the replacement changed nothing.
 """
 
-import math
-import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
-import pymongo
-from pymongo import DeleteMany, MongoClient, ReadPreference
-from pymongo.client_session import ClientSession
-from pymongo.errors import BulkWriteError, DocumentTooLarge, OperationFailure, PyMongoError
-from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
+from pymongo import DeleteMany, MongoClient
+from pymongo.errors import BulkWriteError, DocumentTooLarge
 
 from procs import rawbson, writes
 from procs.anonymise import Anonymiser
 from procs.config import Database, SyncConfig
 from procs.copied import Copied
-from procs.fence import Fenced, Registration, raise_fence
 from procs.lifeline import Lifeline
 from procs.messages import Id
 from procs.meters import Meters
@@ -35,24 +27,13 @@ from procs.mongo import is_transient
 from procs.pair import Documents, Pair, by_id
 from procs.prepare import prepare
 from procs.selection import OBJECT_ID, Range, any_of
+from procs.transactions import Transactions
 from procs.unmirrorable import Unmirrorable
 from procs.writes import MAX_DOCUMENT, Write
 
-SNAPSHOT = ReadConcern("snapshot")
-MAJORITY = WriteConcern("majority")
-
 # https://github.com/mongodb/mongo/blob/r6.0.5/src/mongo/base/error_codes.yml
 TOO_LARGE, VALIDATION_FAILED, DUPLICATE_KEY = 10334, 121, 11000
-UNAUTHORIZED, WRITE_CONFLICT = 13, 112
-
-STUCK_S = 3.0
-"""How long a copy may run into conflicts before it ends what keeps it from its customers: longer than most
-transactions take."""
-
-MOST = 100_000
-"""More customers than any setting allows in one transaction."""
-
-T = TypeVar("T")
+UNAUTHORIZED = 13
 
 Images = dict[Id, bytes]
 
@@ -81,21 +62,16 @@ class Mirror:
         meters: Meters | None = None,
     ) -> None:
         self.pair = Pair(client, database)
-        self._client, self._database = client, database
-        self._timeout_s = database.timeout_ms / 1000
-        self._session = client.start_session()
-        self._registration = Registration(client, database, policy)
+        self._meters = meters or Meters()
+        self._transactions = Transactions(client, database, policy, beat, self._meters)
+        self._session = self._transactions.session
         self._unmirrorable = Unmirrorable(client, database)
         self._anonymise = anonymise
         self._keep = keep
-        self._beat = beat
-        self._meters = meters or Meters()
-        self._meters.expect("transactions", "transaction_conflicts")
         self._counted(Copied())
         self._validated = False
         self._unique: set[str] = set()
         """Fields of unique indexes of the mirror, as far as one has refused anything."""
-        self._most = MOST
         self._all_differ = True
         """Whether all customers that were named last had changed: those named next will have, too."""
 
@@ -112,12 +88,12 @@ class Mirror:
 
     def close(self) -> None:
         """Give the session back."""
-        self._session.end_session()
+        self._transactions.close()
 
     def copy_ids(self, ids: Iterable[Id]) -> Copied:
         """Make the mirror of exactly these customers equal to the source, and touch those that are."""
         copied = self._copy_each(list(dict.fromkeys(ids)))
-        self._most = min(MOST, self._most * 2)
+        self._transactions.allow_more()
         return self._counted(copied)
 
     def copy_range(self, span: Range, limit: int) -> tuple[Copied, Range | None]:
@@ -125,14 +101,14 @@ class Mirror:
 
         Returns what was done and the rest of `span` (None: nothing is left of it).
         """
-        limit = min(limit, self._most)
+        limit = min(limit, self._transactions.most)
         try:
-            copied, rest = self._transact(lambda: self._copy_chunk(span, limit), limit)
+            copied, rest = self._transactions.run(lambda: self._copy_chunk(span, limit), limit)
         except (BulkWriteError, DocumentTooLarge) as error:
             _refusal(error)
-            ids, rest = self._transact(lambda: self._ids_of_chunk(span, limit), limit)
+            ids, rest = self._transactions.run(lambda: self._ids_of_chunk(span, limit), limit)
             copied = self._copy_each(ids)
-        self._most = min(MOST, self._most * 2)
+        self._transactions.allow_more()
         return self._counted(copied), rest
 
     def retry_unmirrorable(self) -> None:
@@ -146,8 +122,8 @@ class Mirror:
             return Copied()
         refusal = TOO_LARGE
         try:
-            if len(ids) <= self._most:
-                copied = self._transact(lambda: self._copy_named(ids), len(ids))
+            if len(ids) <= self._transactions.most:
+                copied = self._transactions.run(lambda: self._copy_named(ids), len(ids))
                 if copied is not None:
                     return copied
         except (BulkWriteError, DocumentTooLarge) as error:
@@ -155,7 +131,7 @@ class Mirror:
             if self._adapt_touch(refusal, error):
                 return self._copy_each(ids)  # it may have refused nothing but the touch
         if len(ids) == 1:
-            return self._transact(lambda: self._set_aside(ids[0], refusal), 1)
+            return self._transactions.run(lambda: self._set_aside(ids[0], refusal), 1)
         middle = len(ids) // 2
         return self._copy_each(ids[:middle]) + self._copy_each(ids[middle:])
 
@@ -271,45 +247,6 @@ class Mirror:
         if source:
             self._unmirrorable.remember(id_, code, self._session)
         return Copied(scanned=len(source), deleted=len(mirror))
-
-    def _transact(self, body: Callable[[], T], size: int) -> T:
-        """Run `body` in a snapshot transaction, again after each conflict, for one time-out at most.
-
-        What copies up to `size` customers and does not get through in that time (a slow network, a customer
-        that changes all the time) is tried with fewer, and the next copy with more again.
-        """
-        try:
-            with pymongo.timeout(self._timeout_s):
-                result = self._run(body)
-        except PyMongoError as error:
-            if error.timeout:
-                self._most = max(1, size // 8)
-            raise
-        self._meters.count("transactions")
-        self._beat()
-        return result
-
-    def _run(self, body: Callable[[], T]) -> T:
-        stuck_at = time.monotonic() + STUCK_S
-
-        def confirmed(session: ClientSession) -> T:
-            nonlocal stuck_at
-            if time.monotonic() > stuck_at:
-                # What a killed process has open would hold its customers for a minute.
-                raise_fence(self._client, self._database)
-                self._meters.count("fences")
-                stuck_at = math.inf  # once: those that are alive must get through as well
-            try:
-                self._registration.confirm(session)
-                return body()
-            except OperationFailure as error:
-                self._meters.count("transaction_conflicts", by=error.code == WRITE_CONFLICT)
-                raise
-
-        while True:
-            self._registration.ensure(self._session)
-            with suppress(Fenced), self._meters.timed("transaction_duration_seconds"):
-                return self._session.with_transaction(confirmed, SNAPSHOT, MAJORITY, ReadPreference.PRIMARY)
 
     def _counted(self, copied: Copied) -> Copied:
         for result, number in copied.results().items():

@@ -18,8 +18,8 @@ from procs import state
 from procs.changestream import ChangeStream
 from procs.config import Database
 from procs.errors import PermanentError
-from procs.mirror import MAJORITY
 from procs.mongo import NOT_REPLICA_SET_TEXT, SELECT_SERVER_MS, UNAUTHORIZED
+from procs.transactions import MAJORITY
 
 Client = MongoClient[dict[str, Any]]
 Check = Callable[[Client, Database], str]

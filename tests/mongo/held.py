@@ -24,7 +24,7 @@ class HeldMirror(Mirror):
 
     def register(self) -> None:
         """Register the session before the first transaction does."""
-        self._registration.ensure(self._session)
+        self._transactions.register()
 
     def _copy_named(self, *arguments: Any) -> Copied | None:
         self.tries += 1

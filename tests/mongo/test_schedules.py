@@ -232,7 +232,7 @@ def test_r1_a_transaction_that_nobody_ends_any_more_does_not_hold_its_customers(
     rename: Rename,
     one: Any,
 ) -> None:
-    monkeypatch.setattr("procs.mirror.STUCK_S", 0.2)
+    monkeypatch.setattr("procs.transactions.STUCK_S", 0.2)
     source.insert_one(customer(one, "A"))
     mirror.copy_ids(ids(one))
     rename("B")

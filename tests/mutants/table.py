@@ -70,13 +70,13 @@ MUTANTS = (
             ("writes.replace_each(self.pair.mirror, images, self._session)",
              "writes.replace_each(self.pair.mirror, images, None)")),
            f"{SCHEDULES}::test_two_writers_on_one_customer_the_one_that_read_earlier_reads_again"),
-    Mutant("no retry after a conflict", "procs/mirror.py",
-           (("                return self._session.with_transaction("
+    Mutant("no retry after a conflict", "procs/transactions.py",
+           (("                return self.session.with_transaction("
              "confirmed, SNAPSHOT, MAJORITY, ReadPreference.PRIMARY)\n",
-             "                with self._session.start_transaction(SNAPSHOT, MAJORITY, ReadPreference.PRIMARY):\n"
-             "                    return confirmed(self._session)\n"),),
+             "                with self.session.start_transaction(SNAPSHOT, MAJORITY, ReadPreference.PRIMARY):\n"
+             "                    return confirmed(self.session)\n"),),
            f"{SCHEDULES}::test_two_writers_on_one_customer_the_one_that_read_earlier_reads_again"),
-    Mutant("a commit without the majority", "procs/mirror.py",
+    Mutant("a commit without the majority", "procs/transactions.py",
            (('MAJORITY = WriteConcern("majority")', "MAJORITY = WriteConcern(1)"),),
            "tests/faults/test_replica_set.py::test_r1_no_scan_passes_a_chunk_that_only_seems_to_be_equal"),
     Mutant("a member that cannot be reached ends the child", "procs/mongo.py", (("    6,  # HostUnreachable", "    # 6"),),
@@ -99,7 +99,7 @@ MUTANTS = (
            "tests/mongo/test_takeover.py"),
     Mutant("a fence forgets whom another is about to end", "procs/fence.py",
            (('"fence": each["fence"]})', '})'),), "tests/mongo/test_fences_side_by_side.py"),
-    Mutant("a copy waits for what a killed process has open", "procs/mirror.py",
+    Mutant("a copy waits for what a killed process has open", "procs/transactions.py",
            (("if time.monotonic() > stuck_at:", "if False:"),),
            f"{SCHEDULES}::test_r1_a_transaction_that_nobody_ends_any_more_does_not_hold_its_customers"),
     Mutant("the fence before the position", "procs/listener.py",
@@ -243,8 +243,8 @@ MUTANTS = (
              "    documents = [__import__('bson').decode(image) for image in rawbson.split(images)]\n"),),
            "tests/mongo/test_bits.py"),
     Mutant("unmirrorable ones block the others", "procs/mirror.py",
-           (("        if len(ids) == 1:\n            return self._transact(",
-             "        if len(ids) == 1:\n            raise DocumentTooLarge('x')\n            return self._transact("),),
+           (("        if len(ids) == 1:\n            return self._transactions.run(",
+             "        if len(ids) == 1:\n            raise DocumentTooLarge('x')\n            return self._transactions.run("),),
            f"{MIRROR}::test_a_customer_that_outgrows_16_mb_when_hashed_is_left_out_and_never_blocks_the_others"),
     Mutant("taken out though it was mended meanwhile", "procs/mirror.py",
            (("        if [*images.values()] == mirror:  # it was", "        if False:  # it was"),),
