@@ -32,7 +32,7 @@ def run(life: Lifeline[SyncConfig], changed: "Connection[Any, Any]") -> None:
             while not (life.stopping and inbox.empty):
                 while inbox.receive():
                     pass
-                if inbox.more and inbox.unacknowledged < COLLECTED and life.wait(FOLLOWS_S, *inbox.pipes):
+                if inbox.more and 0 < inbox.unacknowledged < COLLECTED and life.wait(FOLLOWS_S, *inbox.pipes):
                     continue
                 if inbox.unacknowledged:
                     flush_batch(life, both, inbox, batches=2)
