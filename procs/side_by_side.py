@@ -1,6 +1,6 @@
 """Copies many named customers in two transactions at once: MongoDB writes for one, the other anonymises.
 
-The customers of the two are others, so they never meet; and R1 holds for any transactions side by side.
+R1 holds for any transactions side by side; these seldom meet, for each copies other customers.
 """
 
 from collections.abc import Sequence

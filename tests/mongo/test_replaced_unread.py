@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from bson import Decimal128, ObjectId, Timestamp
 from pymongo import MongoClient, monitoring
+from pymongo.errors import OperationFailure
 from pymongo.monitoring import CommandStartedEvent
 
 from procs.anonymise import Anonymiser
@@ -88,6 +89,23 @@ def test_among_those_that_have_changed_the_rest_is_inserted_deleted_or_touched(
     copied = mirror.copy_ids(ids(A, B, C))
 
     assert copied == Copied(scanned=3, inserted=1, replaced=1, unchanged=1)
+    assert converged()
+
+
+def test_one_that_had_not_changed_is_touched_beside_one_that_had(
+    client: MongoClient[Any], mirror: Mirror, source: Customers, target: Customers, converged: Converged
+) -> None:
+    source.insert_many([customer(A), customer(B)])
+    mirror.copy_ids(ids(A, B))
+    source.update_one({"_id": A}, {"$set": {"n": 2}})
+    with client.start_session() as session:
+        session.start_transaction()
+        target.find_one({"_id": B}, session=session)
+        mirror.copy_ids(ids(A, B))
+
+        with pytest.raises(OperationFailure, match=r"Write ?[Cc]onflict"):
+            target.update_one({"_id": B}, {"$set": {"n": 9}}, session=session)
+
     assert converged()
 
 
