@@ -158,6 +158,8 @@ class Mirror:
         if len(source) < len(ids) or not all(id_.startswith(OBJECT_ID) for id_ in ids):
             return 0  # 1 and 1.0 are one `_id` to the server and two ids to us
         images = by_id(_each(self._anonymise.all(source)))
+        if not all(map(writes.is_replaceable, images.values())):
+            return 0
         replaced = writes.replace_each(self.pair.mirror, images, self._session)
         self._unmirrorable.forget(ids, self._session)
         return replaced
@@ -193,6 +195,10 @@ class Mirror:
         bulk: list[Write] = []
         if deleted:  # first, for 1 and 1.0 are one `_id` to the server and two ids to us
             bulk.append(DeleteMany(any_of(deleted)))
+        plain = {id_: images[id_] for id_ in replaced if writes.is_replaceable(images[id_])}
+        for id_ in replaced:
+            if id_ not in plain:
+                bulk += writes.replace(id_, images[id_])
         added = b"".join(images[id_] for id_ in inserted)
         if deleted or not writes.are_plain(added):
             for id_ in inserted:
@@ -201,8 +207,8 @@ class Mirror:
             writes.insert_plainly(self.pair.mirror, added, self._session)
         if bulk:
             self.pair.mirror.bulk_write(bulk, session=self._session)
-        if replaced:
-            writes.replace_each(self.pair.mirror, {id_: images[id_] for id_ in replaced}, self._session)
+        if plain:
+            writes.replace_each(self.pair.mirror, plain, self._session)
         written = {*deleted, *inserted, *replaced}
         self._touch([id_ for id_ in touch if id_ not in written], images)
         self._unmirrorable.forget({*images, *touch}, self._session)

@@ -1,12 +1,13 @@
 """The writes that the mirror is made with: an image bit for bit, and the touch that changes nothing."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
 from bson.binary import Binary
 from bson.raw_bson import RawBSONDocument
-from pymongo import DeleteMany, InsertOne, ReplaceOne, UpdateMany, UpdateOne
+from pymongo import DeleteMany, DeleteOne, InsertOne, ReplaceOne, UpdateMany, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError
@@ -26,6 +27,9 @@ ROOM_FOR_TOUCH = 100
 
 EMPTY_TIMESTAMP = bytes([rawbson.TIMESTAMP]) + bytes(8)
 
+# https://github.com/mongodb/mongo/blob/r6.0.5/src/mongo/base/error_codes.yml
+BAD_VALUE = 2
+
 
 class Image(RawBSONDocument):
     """What is written, as it is.
@@ -42,11 +46,11 @@ class Image(RawBSONDocument):
 OF_OBJECT_ID = rawbson.document([(b"q", nested([(b"_id", OBJECT_ID + bytes(12))]))])[4:-14]
 """What an update statement begins with, from its length up to an ObjectId."""
 
-Write = InsertOne[Any] | ReplaceOne[Any] | UpdateOne | UpdateMany | DeleteMany
+Write = InsertOne[Any] | ReplaceOne[Any] | UpdateOne | UpdateMany | DeleteOne | DeleteMany
 
 
 def insert(id_: Id, image: bytes) -> list[Write]:
-    """Return the writes that add `image`, in a bulk."""
+    """Return the writes that add `image`, in a bulk. Raises BulkWriteError for what MongoDB cannot take."""
     added: list[Write] = [InsertOne(Image(image))]
     return [*added, _exact(id_, image)] if _has_empty_timestamp(image) else added
 
@@ -74,10 +78,15 @@ def insert_plainly(collection: Collection[Any], images: bytes, session: ClientSe
         raise BulkWriteError(reply)
 
 
-def replace_each(collection: Collection[Any], images: Mapping[Id, bytes], session: ClientSession) -> int:
-    """Put `images` in the place of what is there, without an object for each. Raises BulkWriteError.
+def is_replaceable(image: bytes) -> bool:
+    """Tell whether a replacement takes `image` as it is."""
+    return not _has_empty_timestamp(image) and not _has_dollar_name(image)
 
-    Returns how many were there and differed: the server writes no other.
+
+def replace_each(collection: Collection[Any], images: Mapping[Id, bytes], session: ClientSession) -> int:
+    """Put replaceable `images` in the place of what is there, without an object for each.
+
+    Returns how many were there and differed: the server writes no other. Raises BulkWriteError.
     """
     row, statements = 0, list[list[bytes]]([[]])
     for id_, image in images.items():
@@ -99,20 +108,19 @@ def replace_each(collection: Collection[Any], images: Mapping[Id, bytes], sessio
 
 def _replacement(id_: Id, image: bytes) -> bytes:
     """Return the statement of an update command that does what `replace` does."""
-    new = b"\x03" + image
-    if _has_empty_timestamp(image) or _has_dollar_name(image):
-        new = rawbson.array([nested([(b"$replaceWith", nested([(b"$literal", new)]))])])
-    elif id_.startswith(OBJECT_ID):  # nearly always, and three times as fast
+    if id_.startswith(OBJECT_ID):  # nearly always, and three times as fast
         body = OF_OBJECT_ID + id_[1:] + b"\0\x03u\0" + image
         return rawbson.pack_length(len(body) + 5) + body + b"\0"
-    return rawbson.document([(b"q", b"\x03" + bytes(exactly(id_).raw)), (b"u", new)])
+    return rawbson.document([(b"q", b"\x03" + bytes(exactly(id_).raw)), (b"u", b"\x03" + image)])
 
 
-def replace(id_: Id, image: bytes) -> Write:
-    """Return the write that puts `image` in the place of what is there."""
-    if _has_empty_timestamp(image) or _has_dollar_name(image):
-        return _exact(id_, image)
-    return ReplaceOne(exactly(id_), Image(image))
+def replace(id_: Id, image: bytes) -> list[Write]:
+    """Return the writes that put `image` in the place of what is there. Raises BulkWriteError as `insert`."""
+    if is_replaceable(image):
+        return [ReplaceOne(exactly(id_), Image(image))]
+    # Not by a pipeline, which takes any image: MongoDB 6.0.5 ends if it has to tell two documents apart in
+    # whom a name occurs twice (invariant in DocumentSubDiffNode::addChild).
+    return [DeleteOne(exactly(id_)), *insert(id_, image)]
 
 
 def touch(ids: Sequence[Id], images: Mapping[Id, bytes], unique: Iterable[str] = ()) -> list[Write]:
@@ -135,13 +143,21 @@ def touch(ids: Sequence[Id], images: Mapping[Id, bytes], unique: Iterable[str] =
         writes.append(DeleteMany(any_of(absent, having=name + "_absent")))
     writes.append(UpdateMany(any_of(roomy), {"$unset": {name: ""}}))
     for id_ in full:  # emptied for a moment, which nobody sees outside of the transaction
-        writes += [ReplaceOne(exactly(id_), {}), replace(id_, images[id_])]
+        writes += [ReplaceOne(exactly(id_), {}), *replace(id_, images[id_])]
     return writes
 
 
 def _exact(id_: Id, image: bytes) -> UpdateOne:
-    """Return the slower write that takes `image` as it is, whatever it holds."""
+    """Return the write that takes the present time out of what was just inserted. Raises BulkWriteError."""
+    empty = [name for name, value in rawbson.elements(image) if value == EMPTY_TIMESTAMP]
+    if any(name in empty for name in _repeated(image)):  # see `replace`
+        raise BulkWriteError({"writeErrors": [{"code": BAD_VALUE}]})
     return UpdateOne(exactly(id_), [{"$replaceWith": {"$literal": Image(image)}}])
+
+
+def _repeated(image: bytes) -> list[bytes]:
+    """Return the names that occur more than once in `image` itself."""
+    return [name for name, times in Counter(name for name, _ in rawbson.elements(image)).items() if times > 1]
 
 
 def are_plain(images: bytes) -> bool:
