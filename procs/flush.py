@@ -12,16 +12,14 @@ from procs.side_by_side import SideBySide
 
 def flush(life: Lifeline[SyncConfig], mirror: Mirror, inbox: Inbox) -> None:
     """Copy all waiting ids, batch by batch. Raises Stopped."""
-    flush_batch(life, mirror, inbox)
+    flush_batch(life, mirror, inbox, life.config.batch_size)
     while inbox.ids:
-        flush_batch(life, mirror, inbox)
+        flush_batch(life, mirror, inbox, life.config.batch_size)
 
 
-def flush_batch(
-    life: Lifeline[SyncConfig], mirror: Mirror | SideBySide, inbox: Inbox, batches: int = 1
-) -> None:
-    """Copy the ids that wait longest, so many batches (SYNC_BATCH_SIZE) at most. Raises Stopped."""
-    ids = inbox.take(batches * life.config.batch_size)
+def flush_batch(life: Lifeline[SyncConfig], mirror: Mirror | SideBySide, inbox: Inbox, limit: int) -> None:
+    """Copy the ids that wait longest, `limit` at most. Raises Stopped."""
+    ids = inbox.take(limit)
     try:
         if ids:
             with life.meters.timed("flush_duration_seconds"):

@@ -7,6 +7,11 @@ from typing import Any
 
 from procs.messages import Done, Id
 
+SETTLES = 18
+"""How many messages may pass until a customer that changes several times is named again: usual ones are three
+batches of the stream.
+"""
+
 
 class Inbox:
     """Collects ids until they are mirrored, each once, in the order of their first mention.
@@ -24,6 +29,8 @@ class Inbox:
         """Whether the newest message said that another follows at once."""
         self._told = Done(0, read=0)
         self._taken = 0
+        self._named_again = 0
+        """The newest message that named one who was waiting already."""
         self._marks: deque[tuple[int, int]] = deque()
         """Of each message: its number, and how many ids are taken once all that it names are."""
 
@@ -53,9 +60,22 @@ class Inbox:
             return None
         self.seq = message.seq
         self.more = getattr(message, "more", False)
-        self.ids.update(dict.fromkeys(getattr(message, "ids", ())))
+        ids = getattr(message, "ids", ())
+        named = len(self.ids) + len(ids)
+        self.ids.update(dict.fromkeys(ids))
+        if len(self.ids) < named:
+            self._named_again = message.seq
         self._marks.append((self.seq, self._taken + len(self.ids)))
         return message
+
+    @property
+    def settled(self) -> int:
+        """How many of those that wait longest will hardly be named again before they are mirrored."""
+        if len(self._marks) <= SETTLES:
+            return 0
+        if self._named_again <= self.acknowledged:
+            return len(self.ids)
+        return self._marks[-1 - SETTLES][1] - self._taken
 
     def take(self, limit: int) -> list[Id]:
         """Take out the ids that wait longest; one that is named again from now on waits anew."""

@@ -13,10 +13,11 @@ from procs.side_by_side import SideBySide
 
 IDLE_S = 1.0
 
-COLLECTED, FOLLOWS_S = 16, 0.2
-"""While the stream is behind, so many messages are collected, if each follows within this time: one who
-changed several times is mirrored once. The listener needs no answer before it has sent WINDOW of them.
-"""
+FOLLOWS_S = 0.2
+"""While the stream is behind, customers may wait so long for the next message: see `Inbox.settled`."""
+
+ENOUGH = 64
+"""Messages that are waited for at most; half as many as the listener may be ahead."""
 
 
 def run(life: Lifeline[SyncConfig], changed: "Connection[Any, Any]") -> None:
@@ -32,13 +33,25 @@ def run(life: Lifeline[SyncConfig], changed: "Connection[Any, Any]") -> None:
             while not (life.stopping and inbox.empty):
                 while inbox.receive():
                     pass
-                if inbox.more and 0 < inbox.unacknowledged < COLLECTED and life.wait(FOLLOWS_S, *inbox.pipes):
+                count = _to_mirror(life, inbox)
+                if count is None:
                     continue
                 if inbox.unacknowledged:
-                    flush_batch(life, both, inbox, batches=2)
+                    flush_batch(life, both, inbox, min(count, 2 * life.config.batch_size))
                 life.wait(0.0 if inbox.ids else IDLE_S, *inbox.pipes)
         except Stopped:
             return
         finally:
             both.close()
             mirror.close()
+
+
+def _to_mirror(life: Lifeline[SyncConfig], inbox: Inbox) -> int | None:
+    """Return how many of the waiting customers to mirror now; None: take in first what has come meanwhile."""
+    if not (inbox.more and inbox.unacknowledged):
+        return len(inbox.ids)
+    inbox.acknowledge()  # of what was read: the listener goes on meanwhile
+    settled = inbox.settled
+    if settled >= life.config.batch_size or inbox.unacknowledged >= ENOUGH:
+        return settled
+    return None if life.wait(FOLLOWS_S, *inbox.pipes) else len(inbox.ids)

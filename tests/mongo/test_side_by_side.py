@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from procs import lifeline, side_by_side, writer
+from procs import side_by_side, writer
 from procs.anonymise import Anonymiser
 from procs.config import Database, SyncConfig
 from procs.copied import Copied
@@ -144,35 +144,3 @@ def test_a_source_that_is_gone_empties_neither_half(both: SideBySide, target: Cu
         both.copy_ids(ids(*range(20)))
 
     assert target.count_documents({}) == 20
-
-
-def test_what_a_stream_that_is_behind_names_again_is_mirrored_once(
-    database: Database, source: Customers, converged: Converged, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(writer, "FOLLOWS_S", 20.0)
-    monkeypatch.setattr(lifeline, "BEAT_EVERY_S", 60.0)
-    source.insert_one(customer(1, "A"))
-    ours, its = CONTEXT.Pipe()
-    child = Running(writer.run, sync_config(database), changed=its)
-
-    ours.send(Changed(1, tuple(ids(1)), more=True))
-    eventually(lambda: not its.poll())  # it is taken in
-    source.update_one({"_id": 1}, {"$set": {"firstName": "B"}})
-    ours.send(Changed(2, tuple(ids(1))))
-
-    assert eventually(ours.poll) and ours.recv() == Done(2, read=2)
-    assert converged()
-    child.stop()
-
-
-def test_what_follows_on_nothing_is_mirrored_all_the_same(
-    database: Database, source: Customers, converged: Converged
-) -> None:
-    source.insert_one(customer(1))
-    ours, its = CONTEXT.Pipe()
-    child = Running(writer.run, sync_config(database), changed=its)
-
-    ours.send(Changed(1, tuple(ids(1)), more=True))
-
-    eventually(converged)
-    child.stop()

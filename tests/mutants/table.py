@@ -5,6 +5,8 @@ from typing import NamedTuple
 SCHEDULES, LIVE = "tests/mongo/test_schedules.py", "tests/mongo/test_schedules_live.py"
 SYNC, MIRROR = "tests/mongo/test_live_sync.py", "tests/mongo/test_mirror.py"
 SIDE_BY_SIDE = "tests/mongo/test_side_by_side.py"
+BEHIND = "tests/mongo/test_stream_behind.py"
+INBOX = "tests/unit/test_inbox_and_outbox.py"
 UNREAD = "tests/mongo/test_replaced_unread.py"
 VERIFY = "tests/mongo/test_verify.py"
 VERIFIER = "tests/mongo/test_verifier.py"
@@ -58,9 +60,18 @@ MUTANTS = (
            (("        while not aside.done():\n            self._stirs.wait()", "        while False:\n            self._stirs.wait()"),
             ("        copied += aside.result()", "        copied += aside.result() if aside.done() else copied")),
            SIDE_BY_SIDE),
-    Mutant("a stream that is behind is not collected", "procs/writer.py",
-           (("if inbox.more and 0 < inbox.unacknowledged", "if False and 0 < inbox.unacknowledged"),),
-           SIDE_BY_SIDE),
+    Mutant("nobody waits while the stream is behind", "procs/writer.py",
+           (("    if not (inbox.more and inbox.unacknowledged):", "    if True:"),),
+           BEHIND),
+    Mutant("those who wait hold up the listener", "procs/writer.py",
+           (("    inbox.acknowledge()  # of what was read", "    # of what was read"),),
+           BEHIND),
+    Mutant("those are mirrored that have not settled", "procs/writer.py",
+           (("        return settled\n", "        return len(inbox.ids)\n"),),
+           BEHIND),
+    Mutant("who is named again has settled at once", "procs/inbox.py",
+           (("if self._named_again <= self.acknowledged:", "if True:"),),
+           f"{INBOX}::test_where_somebody_was_named_again_those_are_settled_whom_enough_messages_did_not_name"),
     Mutant("beats go on while the second half hangs", "procs/side_by_side.py",
            (("            self._stirs.wait()\n", "            __import__('time').sleep(0.05)\n"),),
            SIDE_BY_SIDE),
@@ -130,7 +141,7 @@ MUTANTS = (
            f"{LIVE}::test_r2_no_checkpoint_passes_a_change_that_is_read_and_not_written_yet"),
     Mutant("a batch acknowledges what still waits", "procs/inbox.py",
            (("while self._marks and self._marks[0][1] <= self._taken:", "while self._marks:"),),
-           "tests/unit/test_inbox_and_outbox.py"),
+           INBOX),
     Mutant("an idle stream saves no checkpoint", "procs/listener.py",
            (("        checkpoint = Checkpoint(self._position, self._identity, self._source_missing)\n",
              "        checkpoint = Checkpoint(self._position, self._identity, self._source_missing)\n"

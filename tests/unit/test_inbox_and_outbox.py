@@ -6,7 +6,7 @@ from multiprocessing import Pipe
 
 import pytest
 
-from procs.inbox import Inbox
+from procs.inbox import SETTLES, Inbox
 from procs.messages import AHEAD, WINDOW, Changed, Done, Drain, Id
 from procs.outbox import Outbox
 
@@ -134,3 +134,45 @@ def test_the_same_is_acknowledged_once(ends: tuple[Outbox, Inbox]) -> None:
 
     assert outbox.pipe.recv() == Done(1, read=1)
     assert not outbox.pipe.poll()
+
+
+def receive(ends: tuple[Outbox, Inbox], *names: Id) -> Inbox:
+    """Have the listener send a message for each of `names`, and all of it received."""
+    outbox, inbox = ends
+    for name in names:
+        send(outbox, name)
+        inbox.receive()
+    return inbox
+
+
+OTHERS = tuple(b"\x07" + bytes([number]) for number in range(SETTLES))
+
+
+def test_nobody_is_settled_before_enough_messages_came(ends: tuple[Outbox, Inbox]) -> None:
+    inbox = receive(ends, *OTHERS)
+
+    assert inbox.settled == 0
+
+
+def test_all_are_settled_where_nobody_was_named_again(ends: tuple[Outbox, Inbox]) -> None:
+    inbox = receive(ends, A, *OTHERS)
+
+    assert inbox.settled == 1 + SETTLES
+
+
+def test_where_somebody_was_named_again_those_are_settled_whom_enough_messages_did_not_name(
+    ends: tuple[Outbox, Inbox],
+) -> None:
+    inbox = receive(ends, A, B, A, *OTHERS)
+
+    assert inbox.take(inbox.settled) == [A, B]
+
+
+def test_all_are_settled_again_once_he_who_was_named_again_is_mirrored(ends: tuple[Outbox, Inbox]) -> None:
+    inbox = receive(ends, A, A, *OTHERS)
+    inbox.take(inbox.settled)
+    inbox.acknowledge()
+
+    receive(ends, B)
+
+    assert inbox.settled == len(inbox.ids)
