@@ -26,7 +26,7 @@ class Inbox:
         self.acknowledged = 0
         self.closed = False
         self.more = False
-        """Whether the newest message said that another follows at once."""
+        """Whether another message follows at once, as the newest said."""
         self._told = Done(0, read=0)
         self._taken = 0
         self._named_again = 0
@@ -86,7 +86,7 @@ class Inbox:
         return ids
 
     def acknowledge(self) -> None:
-        """What was taken has its effect: tell the listener how far that leads."""
+        """What was taken has its effect: tell the listener how far that leads, and what was read."""
         while self._marks and self._marks[0][1] <= self._taken:
             self.acknowledged, _ = self._marks.popleft()
         done = Done(self.acknowledged, read=self.seq)

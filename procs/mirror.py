@@ -192,17 +192,15 @@ class Mirror:
         deleted = [id_ for id_ in mirror if id_ not in images]
         inserted = [id_ for id_ in images if id_ not in mirror]
         replaced = [id_ for id_, image in images.items() if id_ in mirror and mirror[id_] != image]
-        bulk: list[Write] = []
-        if deleted:  # first, for 1 and 1.0 are one `_id` to the server and two ids to us
-            bulk.append(DeleteMany(any_of(deleted)))
         plain = {id_: images[id_] for id_ in replaced if writes.is_replaceable(images[id_])}
-        for id_ in replaced:
-            if id_ not in plain:
-                bulk += writes.replace(id_, images[id_])
-        added = b"".join(images[id_] for id_ in inserted)
-        if deleted or not writes.are_plain(added):
-            for id_ in inserted:
-                bulk += writes.insert(id_, images[id_])
+        odd = [id_ for id_ in replaced if id_ not in plain]
+        gone, new = [*deleted, *odd], {id_: images[id_] for id_ in [*inserted, *odd]}
+        bulk: list[Write] = []
+        if gone:  # first, for 1 and 1.0 are one `_id` to the server and two ids to us
+            bulk.append(DeleteMany(any_of(gone)))
+        added = b"".join(new.values())
+        if gone or not writes.are_plain(added):
+            bulk += writes.insert(new)
         elif added:
             writes.insert_plainly(self.pair.mirror, added, self._session)
         if bulk:

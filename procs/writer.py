@@ -7,6 +7,7 @@ from procs.config import SyncConfig
 from procs.flush import flush_batch
 from procs.inbox import Inbox
 from procs.lifeline import Lifeline
+from procs.messages import AHEAD
 from procs.mirror import open_mirror
 from procs.mongo import Stopped, connect, ride_out
 from procs.side_by_side import SideBySide
@@ -14,10 +15,12 @@ from procs.side_by_side import SideBySide
 IDLE_S = 1.0
 
 FOLLOWS_S = 0.2
-"""While the stream is behind, customers may wait so long for the next message: see `Inbox.settled`."""
+"""While the stream is behind, customers wait so long for the next message, or until the next beat: see
+`Inbox.settled`.
+"""
 
-ENOUGH = 64
-"""Messages that are waited for at most; half as many as the listener may be ahead."""
+ENOUGH = AHEAD // 2
+"""After so many messages nobody waits for more."""
 
 
 def run(life: Lifeline[SyncConfig], changed: "Connection[Any, Any]") -> None:
@@ -48,10 +51,13 @@ def run(life: Lifeline[SyncConfig], changed: "Connection[Any, Any]") -> None:
 
 def _to_mirror(life: Lifeline[SyncConfig], inbox: Inbox) -> int | None:
     """Return how many of the waiting customers to mirror now; None: take in first what has come meanwhile."""
-    if not (inbox.more and inbox.unacknowledged):
+    if life.stopping or not (inbox.more and inbox.unacknowledged):
         return len(inbox.ids)
     inbox.acknowledge()  # of what was read: the listener goes on meanwhile
     settled = inbox.settled
     if settled >= life.config.batch_size or inbox.unacknowledged >= ENOUGH:
         return settled
-    return None if life.wait(FOLLOWS_S, *inbox.pipes) else len(inbox.ids)
+    if life.wait(FOLLOWS_S, *inbox.pipes):
+        return None
+    inbox.more = False  # as far as we know: what is left does not wait again
+    return len(inbox.ids)

@@ -49,10 +49,11 @@ OF_OBJECT_ID = rawbson.document([(b"q", nested([(b"_id", OBJECT_ID + bytes(12))]
 Write = InsertOne[Any] | ReplaceOne[Any] | UpdateOne | UpdateMany | DeleteOne | DeleteMany
 
 
-def insert(id_: Id, image: bytes) -> list[Write]:
-    """Return the writes that add `image`, in a bulk. Raises BulkWriteError for what MongoDB cannot take."""
-    added: list[Write] = [InsertOne(Image(image))]
-    return [*added, _exact(id_, image)] if _has_empty_timestamp(image) else added
+def insert(images: Mapping[Id, bytes]) -> list[Write]:
+    """Return the writes that add `images`, in a bulk. Raises BulkWriteError for what MongoDB cannot take."""
+    added: list[Write] = [InsertOne(Image(image)) for image in images.values()]
+    # One after the other, for a bulk sends those of one kind together.
+    return added + [_exact(id_, image) for id_, image in images.items() if _has_empty_timestamp(image)]
 
 
 class _Row(Image):
@@ -107,7 +108,7 @@ def replace_each(collection: Collection[Any], images: Mapping[Id, bytes], sessio
 
 
 def _replacement(id_: Id, image: bytes) -> bytes:
-    """Return the statement of an update command that does what `replace` does."""
+    """Return the statement of an update command that puts the replaceable `image` in its place."""
     if id_.startswith(OBJECT_ID):  # nearly always, and three times as fast
         body = OF_OBJECT_ID + id_[1:] + b"\0\x03u\0" + image
         return rawbson.pack_length(len(body) + 5) + body + b"\0"
@@ -120,7 +121,7 @@ def replace(id_: Id, image: bytes) -> list[Write]:
         return [ReplaceOne(exactly(id_), Image(image))]
     # Not by a pipeline, which takes any image: MongoDB 6.0.5 ends if it has to tell two documents apart in
     # whom a name occurs twice (invariant in DocumentSubDiffNode::addChild).
-    return [DeleteOne(exactly(id_)), *insert(id_, image)]
+    return [DeleteOne(exactly(id_)), *insert({id_: image})]
 
 
 def touch(ids: Sequence[Id], images: Mapping[Id, bytes], unique: Iterable[str] = ()) -> list[Write]:

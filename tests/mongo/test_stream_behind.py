@@ -10,6 +10,7 @@ from procs import lifeline, writer
 from procs.config import Database
 from procs.inbox import SETTLES
 from procs.messages import WINDOW, Changed, Done
+from procs.writer import ENOUGH
 from tests.eventually import eventually
 from tests.mongo.customers import Customers, customer, ids
 from tests.mongo.sync_group import CONTEXT, Running, sync_config
@@ -29,7 +30,7 @@ def listener(database: Database) -> "Iterator[Connection[Any, Any]]":
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is waited for does come, as late as it may be."""
     monkeypatch.setattr(writer, "FOLLOWS_S", 20.0)
-    monkeypatch.setattr(lifeline, "BEAT_EVERY_S", 60.0)
+    monkeypatch.setattr(lifeline, "BEAT_EVERY_S", 1e9)
 
 
 def told(listener: "Connection[Any, Any]", wanted: Done) -> list[Done]:
@@ -80,11 +81,28 @@ def test_what_is_read_makes_room_in_the_pipe_while_the_writer_waits(
     told(listener, Done(0, read=WINDOW - 1))
 
 
-def test_where_nothing_follows_all_is_mirrored(
+@pytest.mark.usefixtures("patient")
+def test_nobody_waits_for_ever_whoever_is_named_again(
     listener: "Connection[Any, Any]", source: Customers, converged: Converged
 ) -> None:
-    source.insert_many([customer(each) for each in range(30)])
+    source.insert_one(customer(1))
 
-    listener.send(Changed(1, tuple(ids(*range(30))), more=True))
+    for seq in range(1, ENOUGH + 1):
+        listener.send(Changed(seq, tuple(ids(1)), more=True))
+        told(listener, Done(0, read=seq))
+
+    eventually(converged)
+
+
+def test_where_nothing_follows_it_is_waited_for_once(
+    listener: "Connection[Any, Any]",
+    source: Customers,
+    converged: Converged,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writer, "FOLLOWS_S", 0.9)
+    source.insert_many([customer(each) for each in range(1000)])
+
+    listener.send(Changed(1, tuple(ids(*range(1000))), more=True))
 
     eventually(converged)
