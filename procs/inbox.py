@@ -8,8 +8,8 @@ from typing import Any
 from procs.messages import Done, Id
 
 SETTLES = 18
-"""How many messages may pass until a customer that changes several times is named again: usual ones are three
-batches of the stream.
+"""How many messages may pass until a customer that changes several times is named again: three full batches
+of the stream, if `_id`s are ObjectIds.
 """
 
 

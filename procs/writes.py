@@ -1,6 +1,5 @@
 """The writes that the mirror is made with: an image bit for bit, and the touch that changes nothing."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
@@ -150,15 +149,11 @@ def touch(ids: Sequence[Id], images: Mapping[Id, bytes], unique: Iterable[str] =
 
 def _exact(id_: Id, image: bytes) -> UpdateOne:
     """Return the write that takes the present time out of what was just inserted. Raises BulkWriteError."""
-    empty = [name for name, value in rawbson.elements(image) if value == EMPTY_TIMESTAMP]
-    if any(name in empty for name in _repeated(image)):  # see `replace`
+    fields = list(rawbson.elements(image))
+    names = [name for name, _ in fields]
+    if any(value == EMPTY_TIMESTAMP and names.count(name) > 1 for name, value in fields):  # see `replace`
         raise BulkWriteError({"writeErrors": [{"code": BAD_VALUE}]})
     return UpdateOne(exactly(id_), [{"$replaceWith": {"$literal": Image(image)}}])
-
-
-def _repeated(image: bytes) -> list[bytes]:
-    """Return the names that occur more than once in `image` itself."""
-    return [name for name, times in Counter(name for name, _ in rawbson.elements(image)).items() if times > 1]
 
 
 def are_plain(images: bytes) -> bool:
