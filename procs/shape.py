@@ -20,7 +20,7 @@ from procs.rawbson import DOCUMENT, EMPTY, FIXED_SIZES, STRING, pack_length, rea
 Action = Literal["copy", "drop", "hash", "email"]
 Rules: TypeAlias = "dict[bytes, Action | Rules]"
 
-LENGTH, TEXT, NUL = b"(....)", rb"([^\0]*)", rb"\0"
+LENGTH, TEXT = b"(....)", rb"([^\0]*)"
 
 MOST_TEXTS = 100
 
@@ -64,9 +64,14 @@ class Shape:
     ) -> None:
         self._hash_all = hash_all
         self._hash_length = hash_length
-        # The groups of the expression are the whole customer, one behind the other.
-        self._groups: list[bytes] = []
+        self._expression = b""
+        self._groups = 0
+        """How many groups it has: they are what varies."""
         self._fixed = b""
+        self._constant: bytes | None = b""
+        """What `_fixed` matches, if that is the same in all customers."""
+        self._pieces: list[bytes | int] = []
+        """What the twin consists of: what is the same in all, and groups."""
         self._texts: list[int] = []
         """Which groups are texts, without their NUL; the group before holds the length, with it."""
         self._lengths: list[int] = []
@@ -76,10 +81,10 @@ class Shape:
         """Which texts are replaced."""
         self._documents: list[_Document] = []
         self._lay_out(doc, 0, rules, default)
-        self._groups.append(b"(%b)" % self._fixed)
+        self._end_fixed()
         if not 2 <= len(self._texts) <= MOST_TEXTS:
             raise NoShape  # nothing to gain, or too long to compile
-        self._pattern = re.compile(b"".join(self._groups), re.DOTALL)
+        self._pattern = re.compile(self._expression, re.DOTALL)
 
     def fits(self, doc: bytes) -> bool:
         """Tell whether `doc` has this shape, as far as is seen without looking at its lengths."""
@@ -103,9 +108,9 @@ class Shape:
             if document.head == 0 and sum(sizes) != len(joined):
                 return None  # something lies between those that were found
         self._replace(columns, lengths)
-        parts = [b""] * (len(docs) * len(columns))
-        for group, column in enumerate(columns):
-            parts[group :: len(columns)] = column
+        parts = [b""] * (len(docs) * len(self._pieces))
+        for at, piece in enumerate(self._pieces):
+            parts[at :: len(self._pieces)] = columns[piece] if isinstance(piece, int) else [piece] * len(docs)
         return b"".join(parts)
 
     def _replace(self, columns: list[Column], lengths: list[list[int]]) -> None:
@@ -114,7 +119,6 @@ class Shape:
         for number in self._hashed:
             group = self._texts[number]
             columns[group] = self._hash_all(columns[group])
-            columns[group - 1] = [pack_length(self._hash_length + 1)] * count
             lengths[number] = [self._hash_length] * count
         for number in self._emails:
             group = self._texts[number]
@@ -131,6 +135,7 @@ class Shape:
     def _lay_out(self, doc: bytes, start: int, rules: Rules, default: Action) -> None:
         document = _Document(self._add_group(LENGTH), len(self._texts))
         self._documents.append(document)
+        self._add_piece(document.head)
         at = start + 4
         while kind := doc[at]:
             value_at = doc.index(0, at) + 1
@@ -138,7 +143,7 @@ class Shape:
             action = rules.get(doc[at + 1 : value_at - 1], default)
             if isinstance(action, dict) and kind != DOCUMENT:
                 action = default
-            self._fixed += re.escape(doc[at:value_at])
+            self._add_constant(doc[at:value_at])
             if kind == DOCUMENT and isinstance(action, dict):
                 self._lay_out(doc, value_at, action, default)
             elif kind == DOCUMENT and action == "copy":
@@ -147,17 +152,20 @@ class Shape:
                 self._lay_out_text(after - value_at - 5, action)
             elif kind in FIXED_SIZES and (action == "copy" or (kind in EMPTY and action != "drop")):
                 self._fixed += b".{%d}" % FIXED_SIZES[kind]
+                self._constant = None
             else:
                 raise NoShape
             at = after
-        self._fixed += rb"\0"
+        self._add_constant(b"\0")
         document.last = len(self._texts)
         document.beside = read_length(doc, start)[0] - sum(self._lengths[document.first :])
 
     def _lay_out_text(self, length: int, action: Action | Rules) -> None:
-        self._add_group(LENGTH)
+        length_of_text = self._add_group(LENGTH)
+        self._add_piece(pack_length(self._hash_length + 1) if action == "hash" else length_of_text)
         group = self._add_group(TEXT)
-        self._fixed += NUL
+        self._add_piece(group)
+        self._add_constant(b"\0")
         if action == "hash":
             self._hashed.append(len(self._texts))
         elif action == "email":
@@ -165,10 +173,32 @@ class Shape:
         self._texts.append(group)
         self._lengths.append(length)
 
+    def _add_constant(self, constant: bytes) -> None:
+        self._fixed += re.escape(constant)
+        if self._constant is not None:
+            self._constant += constant
+
+    def _end_fixed(self) -> None:
+        """Put what is fixed behind the expression: as a group only if it differs between customers."""
+        if self._constant is None:
+            self._expression += b"(%b)" % self._fixed
+            self._add_piece(self._groups)
+            self._groups += 1
+        else:
+            self._expression += self._fixed
+            self._add_piece(self._constant)
+        self._fixed = self._constant = b""
+
     def _add_group(self, group: bytes) -> int:
-        """End the group of what is fixed, add another, and return which it is."""
-        if self._fixed:
-            self._groups.append(b"(%b)" % self._fixed)
-            self._fixed = b""
-        self._groups.append(group)
-        return len(self._groups) - 1
+        """Put another group behind the expression, and return which it is."""
+        self._end_fixed()
+        self._expression += group
+        self._groups += 1
+        return self._groups - 1
+
+    def _add_piece(self, piece: bytes | int) -> None:
+        last = self._pieces[-1] if self._pieces else 0
+        if isinstance(last, bytes) and isinstance(piece, bytes):
+            self._pieces[-1] = last + piece
+        elif piece != b"":
+            self._pieces.append(piece)
