@@ -157,9 +157,10 @@ class Mirror:
         """
         if len(source) < len(ids) or not all(id_.startswith(OBJECT_ID) for id_ in ids):
             return 0  # 1 and 1.0 are one `_id` to the server and two ids to us
-        images = by_id(_each(self._anonymise.all(source)))
-        if not all(map(writes.is_replaceable, images.values())):
+        twins = self._anonymise.all(source)
+        if not writes.are_replaceable(twins):
             return 0
+        images = by_id(_each(twins))
         replaced = writes.replace_each(self.pair.mirror, images, self._session)
         self._unmirrorable.forget(ids, self._session)
         return replaced

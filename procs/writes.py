@@ -78,6 +78,13 @@ def insert_plainly(collection: Collection[Any], images: bytes, session: ClientSe
         raise BulkWriteError(reply)
 
 
+def are_replaceable(images: bytes) -> bool:
+    """Tell whether replacements take all of `images`, one behind the other, as they are."""
+    if bytes(9) not in images and b"$" not in images:
+        return True
+    return all(map(is_replaceable, rawbson.split(images)))
+
+
 def is_replaceable(image: bytes) -> bool:
     """Tell whether a replacement takes `image` as it is."""
     return not _has_empty_timestamp(image) and not _has_dollar_name(image)

@@ -16,7 +16,8 @@ from procs.mirror import Mirror
 from tests.mongo.customers import Customers, bytes_by_id, customer, ids
 from tests.mongo.test_schedules import Converged
 
-A, B, C = (ObjectId(bytes(11) + bytes([last])) for last in (1, 2, 3))
+A, B, C = (ObjectId(bytes(11 * [1]) + bytes([last])) for last in (1, 2, 3))
+"""Without the zeros by which an empty timestamp is looked for."""
 
 
 class Reads(monitoring.CommandListener):
