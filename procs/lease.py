@@ -6,16 +6,21 @@ The term grows with every change of hands; checkpoints carry it. The lease saves
 it: a holder that was stalled and wakes up is stopped by the fence and by first-committer-wins.
 """
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from pymongo import MongoClient, ReturnDocument
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from procs import state
 from procs.config import Database
+
+LONG_S = 0.5
+"""A call that takes longer is a long one."""
+
+T = TypeVar("T")
 
 
 class LeaseLost(Exception):
@@ -33,6 +38,7 @@ class Lease:
         self._holder = holder
         self._lease_ms = lease_ms
         self._expiry = {"$add": ["$$NOW", lease_ms]}
+        self._aside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="long call")
         self.term = 0
 
     def acquire(self) -> bool:
@@ -65,23 +71,21 @@ class Lease:
         """Tell whether any instance is active now."""
         return self.current_holder() is not None
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Renew in a side thread meanwhile, for one call that may take minutes."""
-        done = threading.Event()
+    def hold_during(self, action: Callable[[], T], meanwhile: Callable[[], None]) -> T:
+        """Return what `action` returns, which may take minutes: it runs in a side thread, to keep the lease.
 
-        def renew() -> None:
-            while not done.wait(self._lease_ms / 3000):
-                with suppress(PyMongoError, LeaseLost):  # the next renewal of the work loop tells
-                    self.renew()
+        Calls `meanwhile` every half second of that. Raises what `action` raises.
+        """
+        under_way = self._aside.submit(action)
+        while not wait((under_way,), min(LONG_S, self._lease_ms / 3000)).done:
+            meanwhile()
+            with suppress(PyMongoError, LeaseLost):  # the next renewal of the work loop tells
+                self.renew()
+        return under_way.result()
 
-        thread = threading.Thread(target=renew, name="lease", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
+    def close(self) -> None:
+        """End the side thread."""
+        self._aside.shutdown()
 
     def renew(self) -> None:
         """Hold on for another `lease_ms`. Raises LeaseLost if another instance has taken over."""

@@ -105,6 +105,7 @@ class Listener:
             return False
         finally:
             self._close()
+            self._lease.close()
         return True
 
     def stand_by(self) -> None:
@@ -212,9 +213,9 @@ class Listener:
             stream = self._open()
             if not self._behind:
                 return stream.next_batch(await_ms)
-            self._life.beat(allowed_silence_s=PATIENCE_S)
-            with self._lease.held():
-                batch = stream.next_batch(await_ms)
+            batch = self._lease.hold_during(
+                partial(stream.next_batch, await_ms), partial(self._life.beat, allowed_silence_s=PATIENCE_S)
+            )
             self._behind = batch.full
             self._life.beat()
             return batch

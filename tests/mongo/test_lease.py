@@ -1,10 +1,12 @@
 """R4: one instance is active at a time, by the server's clock."""
 
 from collections.abc import Callable
+from threading import Semaphore
 from typing import Any
 
 import pytest
 from pymongo import MongoClient
+from pymongo.errors import AutoReconnect
 
 from procs.config import Database
 from procs.lease import Lease, LeaseLost
@@ -60,3 +62,31 @@ def test_r4_an_instance_that_was_killed_and_started_again_takes_its_own_lease_ba
 
     assert again.acquire()
     assert again.term == killed.term + 1
+
+
+def test_r4_the_lease_is_kept_during_a_call_that_takes_longer_than_it_lasts(candidate: Candidate) -> None:
+    one, other = candidate("one", lease_ms=SHORT_MS), candidate("other")
+    one.acquire()
+    signs = Semaphore(0)
+
+    def long_call() -> bool:
+        for _ in range(9):  # each a third of the lease
+            assert signs.acquire(timeout=10)
+        return other.acquire()
+
+    taken = one.hold_during(long_call, meanwhile=signs.release)
+
+    assert not taken
+    one.close()
+
+
+def test_what_goes_wrong_in_a_long_call_is_told(candidate: Candidate) -> None:
+    one = candidate("one")
+    one.acquire()
+
+    def fails() -> None:
+        raise AutoReconnect("gone")
+
+    with pytest.raises(AutoReconnect):
+        one.hold_during(fails, meanwhile=lambda: None)
+    one.close()
