@@ -93,8 +93,6 @@ def connect(database: Database, role: str, patience_s: float | None = None) -> "
             # timeoutMS would overwrite the waiting time of a getMore; this bound holds where it is lifted.
             socketTimeoutMS=database.timeout_ms if patience_s is None else round(patience_s * 1000),
             connectTimeoutMS=SELECT_SERVER_MS,
-            # A thread less that wakes up twice a second. An election is learnt of by the error that it makes.
-            serverMonitoringMode="poll",
             serverSelectionTimeoutMS=SELECT_SERVER_MS,
             w="majority",  # whatever the URI says: what was written is there
         )
