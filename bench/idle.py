@@ -1,7 +1,7 @@
 """What does the mirror cost while nothing happens: CPU of all processes, and memory of each.
 
 Memory is PSS: pages that processes share are counted once. mongod counts apart; the floors are a mongod
-with one idle client, and a Python that has connected to it.
+with one idle client, and Pythons that have connected to it, one of them at a change stream.
 """
 
 import contextlib
@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.lab import Lab, cpu_of, cpu_of_session, fill, running
@@ -21,9 +21,14 @@ import sys, time, pymongo
 with pymongo.MongoClient(sys.argv[1]) as client:
     client.admin.command("ping")
     print(flush=True)
+    if sys.argv[2:]:
+        with client[sys.argv[2]].customers.watch(max_await_time_ms=1000) as stream:
+            while True:
+                stream.try_next()
     time.sleep(600)
 """
 MONGOD, ALONE, PYTHON = "idle: mongod", "idle: mongod without us", "memory: a Python with a MongoClient"
+BARE = "idle: three Pythons with a MongoClient, one at a change stream"
 TITLE = re.compile(r"clientsync: (\S+) \(")
 BOUNDS_MB = {"supervisor": 30, "listener": 60, "scanner": 60, "writer": 60}
 
@@ -40,6 +45,14 @@ def answer(lab: Lab) -> list[Row]:
 
     time.sleep(settles)
     alone = [_share(seconds, mongod_cpu)[0] for _ in range(rounds)]
+    with (
+        _connected(lab.uri) as one,
+        _connected(lab.uri) as another,
+        _connected(lab.uri, database.name) as follower,
+    ):
+        time.sleep(settles)
+        python_mb = pss_mb(one)
+        bare = [_share(seconds, lambda: sum(map(cpu_of, (one, another, follower))))[0] for _ in range(rounds)]
     with running(command, "start", "sync") as daemon:
         time.sleep(settles)
         shares = [_share(seconds, cpu_of_session(daemon.pid), mongod_cpu) for _ in range(rounds)]
@@ -51,13 +64,15 @@ def answer(lab: Lab) -> list[Row]:
     rows = [
         Row(ALONE, "% of a core", alone),
         Row(MONGOD, "% of a core", [mongod for _, mongod in shares], ALONE),
+        Row(BARE, "% of a core", bare),
         Row(
             "idle: all processes of the product",
             "% of a core",
             [ours for ours, _ in shares],
-            goal=Goal("median", "≤", 0.5),
+            BARE,
+            Goal("median", "≤", 0.5),
         ),
-        Row(PYTHON, "MB", [Sample(_python_mb(lab.uri))]),
+        Row(PYTHON, "MB", [Sample(python_mb)]),
     ]
     for child, megabytes in memory.items():
         goal = Goal("median", "≤", BOUNDS_MB[child])
@@ -81,9 +96,13 @@ def _share(seconds: float, *clocks: Callable[[], float]) -> list[Sample]:
     return [Sample(100 * (clock() - start) / took) for clock, start in zip(clocks, before, strict=True)]
 
 
-def _python_mb(uri: str) -> float:
-    with subprocess.Popen([sys.executable, "-c", CONNECTED, uri], stdout=subprocess.PIPE) as python:
+@contextlib.contextmanager
+def _connected(uri: str, *database: str) -> Iterator[int]:
+    """Yield the pid of a Python with a MongoClient; it follows the customers of `database`."""
+    command = [sys.executable, "-c", CONNECTED, uri, *database]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as python:
         assert python.stdout is not None and python.stdout.readline()
-        megabytes = pss_mb(python.pid)
-        python.kill()
-    return megabytes
+        try:
+            yield python.pid
+        finally:
+            python.kill()
