@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from bench.lab import Lab, cpu_of, cpu_of_session, fill, running
@@ -37,38 +38,41 @@ def answer(lab: Lab) -> list[Row]:
     """Leave everything alone for a while, several times; then look at the memory."""
     database, seconds, rounds = lab.client["idle"], lab.pick(6, 20), lab.pick(1, 3)
     fill(database.customers, CUSTOMERS)
-    command, settles = lab.command(database), lab.pick(2, 10)
+    command, settles = lab.command(database), lab.pick(2, 12)
     lab.full(command)
 
     def mongod_cpu() -> float:
         return cpu_of(lab.mongod_pid)
 
-    time.sleep(settles)
-    alone = [_share(seconds, mongod_cpu)[0] for _ in range(rounds)]
-    with (
-        _connected(lab.uri) as one,
-        _connected(lab.uri) as another,
-        _connected(lab.uri, database.name) as follower,
-    ):
+    alone, bare, ours, python_mb = list[Sample](), list[Sample](), list[list[Sample]](), 0.0
+    memory: dict[str, float] = {}
+    for _ in range(rounds):
         time.sleep(settles)
-        python_mb = pss_mb(one)
-        bare = [_share(seconds, lambda: sum(map(cpu_of, (one, another, follower))))[0] for _ in range(rounds)]
-    with running(command, "start", "sync") as daemon:
-        time.sleep(settles)
-        shares = [_share(seconds, cpu_of_session(daemon.pid), mongod_cpu) for _ in range(rounds)]
-        memory = {
-            found[1]: pss_mb(pid)
-            for pid, title in daemon.processes().items()
-            if (found := TITLE.match(title))
-        }
+        alone += _share(seconds, mongod_cpu)
+        with (
+            _connected(lab.uri) as one,
+            _connected(lab.uri) as two,
+            _connected(lab.uri, database.name) as three,
+        ):
+            time.sleep(settles)
+            bare += _share(seconds, partial(_cpu_of_all, one, two, three))
+            python_mb = pss_mb(one)
+        with running(command, "start", "sync") as daemon:
+            time.sleep(settles)
+            ours.append(_share(seconds, cpu_of_session(daemon.pid), mongod_cpu))
+            memory = {
+                found[1]: pss_mb(pid)
+                for pid, title in daemon.processes().items()
+                if (found := TITLE.match(title))
+            }
     rows = [
         Row(ALONE, "% of a core", alone),
-        Row(MONGOD, "% of a core", [mongod for _, mongod in shares], ALONE),
+        Row(MONGOD, "% of a core", [mongod for _, mongod in ours], ALONE),
         Row(BARE, "% of a core", bare),
         Row(
             "idle: all processes of the product",
             "% of a core",
-            [ours for ours, _ in shares],
+            [product for product, _ in ours],
             BARE,
             Goal("median", "≤", 0.5),
         ),
@@ -96,6 +100,10 @@ def _share(seconds: float, *clocks: Callable[[], float]) -> list[Sample]:
     return [Sample(100 * (clock() - start) / took) for clock, start in zip(clocks, before, strict=True)]
 
 
+def _cpu_of_all(*pids: int) -> float:
+    return sum(map(cpu_of, pids))
+
+
 @contextlib.contextmanager
 def _connected(uri: str, *database: str) -> Iterator[int]:
     """Yield the pid of a Python with a MongoClient; it follows the customers of `database`."""
@@ -104,5 +112,6 @@ def _connected(uri: str, *database: str) -> Iterator[int]:
         assert python.stdout is not None and python.stdout.readline()
         try:
             yield python.pid
+            assert python.poll() is None, "it ended by itself"
         finally:
             python.kill()

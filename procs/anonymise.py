@@ -168,7 +168,7 @@ class Anonymiser:
             self._shapes.clear()
             self._misses = 1
         if self._misses <= TRIES and len(self._shapes) < SHAPES:
-            with suppress(NoShape):
+            with suppress(NoShape, MalformedDocument, *rawbson.OVERRUN):
                 self._shapes.append(Shape(doc, self._rules, self._unknown, self._hash_all, self._length))
                 return self._shapes[-1]
         return None

@@ -9,6 +9,7 @@ it: a holder that was stalled and wakes up is stopped by the fence and by first-
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
+from contextvars import Context
 from typing import Any, TypeVar
 
 from pymongo import MongoClient, ReturnDocument
@@ -18,7 +19,7 @@ from procs import state
 from procs.config import Database
 
 LONG_S = 0.5
-"""A call that takes longer is a long one."""
+"""A call that takes longer is a long one: together with a second between two beats less than any hang."""
 
 T = TypeVar("T")
 
@@ -71,16 +72,19 @@ class Lease:
         """Tell whether any instance is active now."""
         return self.current_holder() is not None
 
-    def hold_during(self, action: Callable[[], T], meanwhile: Callable[[], None]) -> T:
+    def hold_during(self, action: Callable[[], T], announce: Callable[[], None]) -> T:
         """Return what `action` returns, which may take minutes: it runs in a side thread, to keep the lease.
 
-        Calls `meanwhile` every half second of that. Raises what `action` raises.
+        Calls `announce` once if it takes long. Raises what `action` raises.
         """
         under_way = self._aside.submit(action)
-        while not wait((under_way,), min(LONG_S, self._lease_ms / 3000)).done:
-            meanwhile()
+        every_s = min(LONG_S, self._lease_ms / 3000)
+        if not wait((under_way,), every_s).done:
+            announce()
+        while not wait((under_way,), every_s).done:
             with suppress(PyMongoError, LeaseLost):  # the next renewal of the work loop tells
-                self.renew()
+                # Without the time-out of whoever called: that may be over.
+                Context().run(self.renew)
         return under_way.result()
 
     def close(self) -> None:

@@ -1,9 +1,11 @@
 """R4: one instance is active at a time, by the server's clock."""
 
+import time
 from collections.abc import Callable
-from threading import Semaphore
+from threading import Event
 from typing import Any
 
+import pymongo
 import pytest
 from pymongo import MongoClient
 from pymongo.errors import AutoReconnect
@@ -67,14 +69,15 @@ def test_r4_an_instance_that_was_killed_and_started_again_takes_its_own_lease_ba
 def test_r4_the_lease_is_kept_during_a_call_that_takes_longer_than_it_lasts(candidate: Candidate) -> None:
     one, other = candidate("one", lease_ms=SHORT_MS), candidate("other")
     one.acquire()
-    signs = Semaphore(0)
+    is_long = Event()
 
     def long_call() -> bool:
-        for _ in range(9):  # each a third of the lease
-            assert signs.acquire(timeout=10)
-        return other.acquire()
+        assert is_long.wait(10)
+        ends_at = time.monotonic() + 10 * SHORT_MS / 1000
+        return any(other.acquire() for _ in iter(lambda: time.monotonic() < ends_at, False))
 
-    taken = one.hold_during(long_call, meanwhile=signs.release)
+    with pymongo.timeout(SHORT_MS / 1000):  # as where a lost primary was looked for
+        taken = one.hold_during(long_call, announce=is_long.set)
 
     assert not taken
     one.close()
@@ -88,5 +91,5 @@ def test_what_goes_wrong_in_a_long_call_is_told(candidate: Candidate) -> None:
         raise AutoReconnect("gone")
 
     with pytest.raises(AutoReconnect):
-        one.hold_during(fails, meanwhile=lambda: None)
+        one.hold_during(fails, announce=lambda: None)
     one.close()

@@ -155,14 +155,15 @@ def test_after_one_that_had_not_changed_images_are_read_first_until_all_differ_a
 def test_what_a_replacement_would_alter_or_refuse_is_carried_over_bit_for_bit(
     mirror: Mirror, source: Customers, target: Customers, converged: Converged, odd: dict[str, Any]
 ) -> None:
-    source.insert_one(customer(A))
-    mirror.copy_ids(ids(A))
+    source.insert_many([customer(A), customer(B)])
+    mirror.copy_ids(ids(A, B))
     source.update_one({"_id": A}, [{"$replaceWith": {"$literal": {"_id": A, **odd}}}])
+    source.replace_one({"_id": B}, {"n": 2})
     before = bytes_by_id(source)
 
-    copied = mirror.copy_ids(ids(A))
+    copied = mirror.copy_ids(ids(A, B))
 
-    assert copied == Copied(scanned=1, replaced=1)
+    assert copied == Copied(scanned=2, replaced=2)
     assert bytes_by_id(target) == before
     assert converged()
 
