@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from threading import Event
+from threading import Semaphore
 from typing import Any
 
 import pymongo
@@ -69,17 +69,32 @@ def test_r4_an_instance_that_was_killed_and_started_again_takes_its_own_lease_ba
 def test_r4_the_lease_is_kept_during_a_call_that_takes_longer_than_it_lasts(candidate: Candidate) -> None:
     one, other = candidate("one", lease_ms=SHORT_MS), candidate("other")
     one.acquire()
-    is_long = Event()
+    announced = Semaphore(0)
 
-    def long_call() -> bool:
-        assert is_long.wait(10)
-        ends_at = time.monotonic() + 10 * SHORT_MS / 1000
-        return any(other.acquire() for _ in iter(lambda: time.monotonic() < ends_at, False))
+    def taken_within_ten_leases() -> bool:
+        assert announced.acquire(timeout=10)
+        until = time.monotonic() + 10 * SHORT_MS / 1000
+        while time.monotonic() < until:
+            if other.acquire():
+                return True
+        return False
 
     with pymongo.timeout(SHORT_MS / 1000):  # as where a lost primary was looked for
-        taken = one.hold_during(long_call, announce=is_long.set)
+        taken = one.hold_during(taken_within_ten_leases, announce=announced.release)
 
     assert not taken
+    assert not announced.acquire(blocking=False), "announced twice"
+    one.close()
+
+
+def test_a_short_call_is_not_announced(candidate: Candidate) -> None:
+    one = candidate("one")
+    one.acquire()
+
+    def announce() -> None:
+        raise AssertionError("announced")
+
+    assert one.hold_during(one.is_held, announce)
     one.close()
 
 

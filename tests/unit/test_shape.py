@@ -104,7 +104,7 @@ def test_broken_bytes_are_told_as_by_the_walk(place: int, at: int, byte: int) ->
     assert outcome(knowing.all) == outcome(lambda docs: walked(POLICIES[0], docs))
 
 
-@pytest.mark.parametrize("length", [0, 4, 200, 2**31])
+@pytest.mark.parametrize("length", [200, 2**31])
 def test_what_is_broken_inside_of_something_copied_is_copied(length: int) -> None:
     docs = many(CUSTOMER)
     at = docs[2].index(b"\x03a\0") + 3
