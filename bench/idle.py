@@ -36,7 +36,7 @@ BOUNDS_MB = {"supervisor": 30, "listener": 60, "scanner": 60, "writer": 60}
 
 def answer(lab: Lab) -> list[Row]:
     """Leave everything alone for a while, several times; then look at the memory."""
-    database, seconds, rounds = lab.client["idle"], lab.pick(6, 20), lab.pick(1, 3)
+    database, seconds, rounds = lab.client["idle"], lab.pick(6, 20), lab.pick(1, 5)
     fill(database.customers, CUSTOMERS)
     command, settles = lab.command(database), lab.pick(2, 12)
     lab.full(command)

@@ -82,6 +82,8 @@ class SyncConfig:
     batch_size: int = field(metadata=LIVE)
     flush_inserts: int = field(metadata=LIVE)
     flush_ms: int = field(metadata=LIVE)
+    rest_s: float = field(metadata=LIVE)
+    """For how long scanner and writer may give no beat while they wait: a share of HANG_TIMEOUT_MS."""
 
     @property
     def holder(self) -> str:

@@ -36,6 +36,7 @@ class Lifeline(Generic[ConfigT]):
         self._control = control
         self._beat = Beat(phase="starting", work=0, allowed_silence_s=None, ready=False)
         self._beat_at = 0.0
+        self._told = 0  # the newest round of work of which a beat has told
 
     @property
     def phase(self) -> str:
@@ -68,7 +69,7 @@ class Lifeline(Generic[ConfigT]):
             last.ready,
             last.allowed_silence_s,
         )
-        if news or self._until_due() == 0:
+        if news or self._until_due(BEAT_EVERY_S) == 0:
             self._send_beat()
 
     def failed(self, reason: str, *, permanent: bool) -> None:
@@ -80,10 +81,16 @@ class Lifeline(Generic[ConfigT]):
         self._send_beat()
         self._send(Finished(summary))
 
-    def wait(self, timeout_s: float, *pipes: "Connection[Any, Any]") -> Sequence[Any]:
-        """Wait for `pipes`, an order or the time-out (at most a second); return the readable pipes."""
+    def wait(
+        self, timeout_s: float, *pipes: "Connection[Any, Any]", rest_s: float = BEAT_EVERY_S
+    ) -> Sequence[Any]:
+        """Wait for `pipes`, an order or the time-out; return the readable pipes.
+
+        At most until the next beat is due: in a second, or in `rest_s` if the last one told all there is.
+        """
         self.beat()
-        readable = wait([self._control, *pipes], timeout=max(0.0, min(timeout_s, self._until_due())))
+        due_in_s = self._until_due(rest_s if self._told == self._beat.work else BEAT_EVERY_S)
+        readable = wait([self._control, *pipes], timeout=max(0.0, min(timeout_s, due_in_s)))
         if self._control in readable:
             self._take_orders()
         return [pipe for pipe in readable if pipe is not self._control]
@@ -93,12 +100,12 @@ class Lifeline(Generic[ConfigT]):
         while not self.stopping:
             self.wait(BEAT_EVERY_S)
 
-    def _until_due(self) -> float:
+    def _until_due(self, every_s: float) -> float:
         """Return for how long the next beat has time: all children beat at the same moments.
 
         The supervisor then wakes up once for all of them, where waking up costs most.
         """
-        due = (self._beat_at // BEAT_EVERY_S + 1) * BEAT_EVERY_S
+        due = (self._beat_at // every_s + 1) * every_s
         return max(0.0, due - time.monotonic())
 
     def _take_orders(self) -> None:
@@ -122,7 +129,7 @@ class Lifeline(Generic[ConfigT]):
             if not isinstance(message, Beat):
                 self._control.send(message)
                 return
-            self._beat_at = time.monotonic()
+            self._beat_at, self._told = time.monotonic(), message.work
             if select.select([], [self._control], [], 0)[1]:
                 self._control.send(message)
 

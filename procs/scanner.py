@@ -18,7 +18,6 @@ from procs.walk import Superseded, Walker, Walks, begin
 
 log = logging.getLogger(__name__)
 
-IDLE_S = 1.0
 RETRY_UNMIRRORABLE_S = 60.0
 
 
@@ -68,7 +67,7 @@ class Scanner:
         if self._active and now >= self._retry_at:
             ride_out(self._life, self._mirror.retry_unmirrorable)
             self._retry_at = time.monotonic() + RETRY_UNMIRRORABLE_S
-        self._life.wait(self._time_to_wait(), *self.inbox.pipes)
+        self._life.wait(self._time_to_wait(), *self.inbox.pipes, rest_s=self._life.config.rest_s)
 
     def _take_messages(self) -> None:
         inbox, config = self.inbox, self._life.config
@@ -134,4 +133,4 @@ class Scanner:
     def _time_to_wait(self) -> float:
         if self._walker is not None:
             return 0.0
-        return IDLE_S if self._flush_at is None else self._flush_at - time.monotonic()
+        return RETRY_UNMIRRORABLE_S if self._flush_at is None else self._flush_at - time.monotonic()

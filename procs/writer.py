@@ -12,7 +12,7 @@ from procs.mirror import open_mirror
 from procs.mongo import Stopped, connect, ride_out
 from procs.side_by_side import SideBySide
 
-IDLE_S = 1.0
+IDLE_S = 60.0
 
 FOLLOWS_S = 0.2
 """While the stream is behind, customers wait so long for the next message, or until the next beat: see
@@ -41,7 +41,7 @@ def run(life: Lifeline[SyncConfig], changed: "Connection[Any, Any]") -> None:
                     continue
                 if inbox.unacknowledged:
                     flush_batch(life, both, inbox, min(count, 2 * life.config.batch_size))
-                life.wait(0.0 if inbox.ids else IDLE_S, *inbox.pipes)
+                life.wait(0.0 if inbox.ids else IDLE_S, *inbox.pipes, rest_s=life.config.rest_s)
         except Stopped:
             return
         finally:

@@ -17,6 +17,7 @@ from procs.config import (
     VerifierConfig,
     WebConfig,
 )
+from procs.lifeline import BEAT_EVERY_S
 from supervisor import env_file as dotenv
 from supervisor.env_file import SettingsError
 from supervisor.mongo_uri import redact
@@ -86,6 +87,9 @@ SETTINGS = (
     Setting("READY_MAX_LAG_MS",    milliseconds(1, DAY),       30_000,                 "ready_max_lag_ms"),
 )
 # fmt: on
+
+REST_MAX_S = 5.0
+"""An idle child beats at least so often."""
 
 NAMESPACE_BYTES = 255
 """MongoDB's bound of `database.collection`."""
@@ -209,9 +213,15 @@ def _settings(values: Mapping[str, Any], environ: Mapping[str, str], instance: s
             instance=instance,
             node=f"{socket.gethostname()}:{state_dir}",
             policy=Policy(**held["sync.policy"]),
+            rest_s=_rest_s(values["HANG_TIMEOUT_MS"]),
             **held["sync"],
         ),
     )
+
+
+def _rest_s(hang_timeout_ms: int) -> float:
+    """Return how often an idle child beats: a second is what every child is allowed."""
+    return max(BEAT_EVERY_S, min(REST_MAX_S, hang_timeout_ms / 4000))
 
 
 def _state_dir(given: Path | None, environ: Mapping[str, str]) -> Path:

@@ -27,6 +27,7 @@ def sync_config(database: Database, **changes: Any) -> SyncConfig:
         "batch_size": 100,
         "flush_inserts": 1000,
         "flush_ms": 50,
+        "rest_s": 5,
     }
     return SyncConfig(**{**values, **changes})
 

@@ -7,6 +7,7 @@ import pytest
 from supervisor.decide import next_deadline
 from supervisor.state import (
     Action,
+    Dump,
     Exit,
     Failed,
     Finished,
@@ -164,6 +165,22 @@ def test_live_settings_are_sent_and_nothing_restarts() -> None:
     actions = replay.at(1, Reloaded(LIMITS, live=frozenset({"generator", "writer"})))
 
     assert actions == [SendConfig("generator"), SendConfig("writer")]
+
+
+def test_who_was_free_to_say_nothing_for_longer_does_not_hang_the_moment_a_reload_shortens_that() -> None:
+    replay = Replay(GENERATOR, limits=replace(LIMITS, hang_s=20)).running()
+
+    assert replay.at(4, Reloaded(replace(LIMITS, hang_s=2))) == []
+    assert replay.at(5.9, Tick()) == []
+    assert replay.at(6, Tick()) == [Dump("generator")]
+
+
+def test_a_reload_that_does_not_shorten_the_silence_allowed_gives_a_hung_child_no_more_time() -> None:
+    replay = Replay(GENERATOR, limits=replace(LIMITS, hang_s=4)).running()
+
+    replay.at(3, Reloaded(replace(LIMITS, hang_s=4)))
+
+    assert replay.at(4, Tick()) == [Dump("generator")]
 
 
 def test_a_group_that_must_restart_is_drained_in_stages_and_nobody_else_is_touched() -> None:

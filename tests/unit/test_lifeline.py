@@ -85,6 +85,26 @@ def test_children_that_began_at_different_moments_beat_at_the_same_ones(
     assert beats == [(0, 0), (1, 1), (0, 0), (0, 0), (1, 1)]
 
 
+def test_an_idle_child_rests_for_longer_but_not_before_all_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.25]
+    monkeypatch.setattr(lifeline, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    waited: list[float] = []
+    monkeypatch.setattr(lifeline, "wait", lambda _, timeout: [waited.append(timeout)][:0])
+    ours, life = pair()
+    life.beat("live")
+    life.beat(scanned=7)
+
+    life.wait(60, rest_s=5)
+    clock[0] = 101.0
+    life.wait(60, rest_s=5)
+    clock[0] = 105.0
+    life.wait(3, rest_s=5)
+
+    assert waited == [0.75, 4.0, 3]
+    told = [beat.gauges for beat in iter(lambda: ours.poll() and ours.recv(), False)]
+    assert told == [{}, {"scanned": 7}, {"scanned": 7}]
+
+
 def test_a_child_whose_supervisor_does_not_listen_goes_on_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [10.25]
     monkeypatch.setattr(lifeline, "time", SimpleNamespace(monotonic=lambda: clock[0]))

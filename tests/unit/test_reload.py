@@ -36,7 +36,7 @@ EFFECTS: dict[str, tuple[str, set[str], set[str]]] = {
     "VERIFY_REPAIR": ("true", {"verifier"}, set()),
     "LOG_LEVEL": ("DEBUG", set(), set()),
     "STOP_TIMEOUT_MS": ("100", set(), set()),
-    "HANG_TIMEOUT_MS": ("2000", set(), set()),
+    "HANG_TIMEOUT_MS": ("2000", {"sync", "verifier"}, set()),
     "METRICS_ADDR": ("9465", set(), {"web"}),
     "READY_MAX_LAG_MS": ("1", {"web"}, set()),
 }
