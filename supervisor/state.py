@@ -4,7 +4,7 @@ Every time is in seconds of one monotonic clock. The rules are in `supervisor.de
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from supervisor.tree import Child
 
@@ -109,10 +109,11 @@ class State:
 
     def copy(self) -> "State":
         """Return a copy that shares nothing that changes."""
-        # Twice as fast as `replace`, and done at every event.
-        children = {name: ChildState(**vars(child)) for name, child in self.children.items()}
-        groups = {name: GroupState(**vars(group)) for name, group in self.groups.items()}
-        return State(**{**vars(self), "children": children, "groups": groups})
+        return replace(
+            self,
+            children={name: replace(child) for name, child in self.children.items()},
+            groups={name: replace(group) for name, group in self.groups.items()},
+        )
 
     def of_group(self, name: str) -> list[ChildState]:
         """Return the children of group `name`."""
