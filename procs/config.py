@@ -83,7 +83,7 @@ class SyncConfig:
     flush_inserts: int = field(metadata=LIVE)
     flush_ms: int = field(metadata=LIVE)
     rest_s: float = field(metadata=LIVE)
-    """For how long scanner and writer may give no beat while they wait: a share of HANG_TIMEOUT_MS."""
+    """For how long scanner and writer may give no beat while they wait, as HANG_TIMEOUT_MS allows."""
 
     @property
     def holder(self) -> str:
