@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -61,6 +62,36 @@ def test_delays_batch_sizes_flushes_and_log_level_apply_without_a_restart(
     }
     eventually(lambda: source.count_documents({}) > 50)
     assert daemon.pids() == before
+
+
+def test_an_idle_child_rests_and_is_not_taken_for_hung_when_a_reload_allows_it_less_silence(
+    by_file: CommandLine, run: Run
+) -> None:
+    daemon = run(by_file, "start", "sync")
+    daemon.healthy()
+    before = daemon.pids()
+    silent_for_longer_than(2, daemon, "writer")
+
+    write(by_file, HANG_TIMEOUT_MS="2000")
+    reloaded = daemon.ask("reload")
+
+    assert reloaded.code == 0
+    work = daemon.child("writer")["work"]
+    eventually(lambda: daemon.child("writer")["work"] >= work + 3, message="a beat a second")
+    assert (daemon.pids(), daemon.events("child_hangs")) == (before, [])
+
+
+def silent_for_longer_than(seconds: float, daemon: DaemonProcess, child: str) -> None:
+    """Wait until a child has told nothing for so long."""
+    heard = [daemon.child(child)["work"], time.monotonic()]
+
+    def is_silent() -> bool:
+        work, now = daemon.child(child)["work"], time.monotonic()
+        if work != heard[0]:
+            heard[:] = work, now
+        return now - heard[1] > seconds
+
+    eventually(is_silent, message=f"{child} rests")
 
 
 def test_what_cannot_be_taken_live_restarts_only_whom_it_concerns(
