@@ -41,7 +41,8 @@ def run(life: Lifeline[SyncConfig], changed: "Connection[Any, Any]") -> None:
                     continue
                 if inbox.unacknowledged:
                     flush_batch(life, both, inbox, min(count, 2 * life.config.batch_size))
-                life.wait(0.0 if inbox.ids else IDLE_S, *inbox.pipes, rest_s=life.config.rest_s)
+                idle_s = 0.0 if inbox.ids or life.stopping else IDLE_S
+                life.wait(idle_s, *inbox.pipes, rest_s=life.config.rest_s)
         except Stopped:
             return
         finally:

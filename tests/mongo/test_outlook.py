@@ -207,21 +207,30 @@ def test_the_lag_grows_while_a_change_is_pending_and_is_0_again_when_it_is_mirro
 
 
 def test_what_happened_while_nobody_looked_is_as_old_as_it_is_once_it_is_read(
-    database: Database, source: Customers, converged: Callable[[], bool], states: Customers
+    client: Client,
+    database: Database,
+    source: Customers,
+    target: Customers,
+    converged: Callable[[], bool],
+    states: Customers,
 ) -> None:
     source.insert_one(customer(0))  # a source that appears later is scanned at once
     with SyncGroup(sync_config(database)):
         eventually(lambda: states.find_one({"_id.kind": "checkpoint", "token": {"$exists": True}}))
+        eventually(converged)
     happened = datetime.now(UTC)
+    source.update_one({"_id": 0}, {"$set": {"firstName": "B"}})
+    eventually(lambda: datetime.now(UTC) - happened > timedelta(seconds=4))
     source.insert_one(customer(1))
-    eventually(lambda: datetime.now(UTC) - happened > timedelta(seconds=3))
-    source.insert_one(customer(2))
 
-    with SyncGroup(sync_config(database, flush_ms=60_000)) as group:
-        eventually(lambda: figure(group.listener, "pending") == 2)
+    with client.start_session() as session, session.start_transaction():
+        target.update_one({"_id": 0}, {"$set": {"held": True}}, session=session)
+        with SyncGroup(sync_config(database)) as group:
+            eventually(lambda: figure(group.listener, "pending") > 0)
 
-        assert figure(group.listener, "lag_s") >= 1.0
-    assert converged()
+            assert figure(group.listener, "lag_s") >= 2.0
+            session.abort_transaction()
+            eventually(converged)
 
 
 def test_each_child_counts_what_it_does(database: Database, source: Customers) -> None:
