@@ -1,7 +1,8 @@
 """How fast is a backlog worked off, after the daemon was down while customers changed?
 
-Beside a bare process that reads the same stream from the same moment, and mirrors in batches of 1000. Each
-customer changes once, or three times within moments; the second shows what is coalesced.
+Beside a bare process that reads the same stream from the same moment, and mirrors in batches of 1000; and
+beside two processes that do what the design cannot do without. Each customer changes once, or three times
+within moments; the second shows what is coalesced.
 """
 
 import subprocess
@@ -24,30 +25,37 @@ ROOT = __file__.rpartition("/bench/")[0]
 def answer(lab: Lab) -> list[Row]:
     """Change all customers while nothing runs; then measure until the mirror shows the last change."""
     count = lab.pick(5_000, 100_000)
-    product, bare = lab.client["backlog"], lab.client["backlog_bare"]
-    for database in (product, bare):
+    product, bare, two = (lab.client[name] for name in ("backlog", "backlog_bare", "backlog_two"))
+    for database in (product, bare, two):
         fill(database.customers, count)
         lab.full(lab.command(database))
     with running(lab.command(product), "start", "sync"):
         pass  # from here on there is a checkpoint to start from
     rows, number = [], 0
     for times, how in ((1, "changed once"), (3, "changed 3 times")):
-        floors, found, writes = [], [], []
-        # What comes before each measurement takes the most time: the more changes, the fewer rounds.
-        for _ in range(min(lab.rounds, 6 // times)):
-            with bare.customers.watch(KEY_ONLY) as stream:
-                token = json_util.dumps(stream.resume_token)
-            for database in (bare, product):
+        floors, designs, found, writes = list[Sample](), list[Sample](), list[Sample](), []
+        for _ in range(lab.rounds):
+            token, token_of_two = _position(bare), _position(two)
+            for database in (bare, two, product):
                 last = _change(database, times, number)
             number = last
-            floors.append(lab.measure(partial(_bare, lab, bare, token, times * count)))
-            assert up_to_date(bare.customers_anonymised, "changes", number)()
+            until = str(times * count)
+            floors.append(lab.measure(partial(_run, "bench.bare", lab, bare, "batches", token, until)))
+            designs.append(lab.measure(partial(_run, "bench.bare_backlog", lab, two, token_of_two)))
+            for database in (bare, two):
+                assert up_to_date(database.customers_anonymised, "changes", number)()
             before = now(product)
             found.append(_product(lab, product, number))
             writes.append(Sample(writes_since(product, before) / count))
         floor = f"bare process in batches of 1000: each {how}"
         rows += [
             Row(floor, "customers/s", per_second(count, floors)),
+            Row(
+                f"two bare processes, anonymising, in snapshot transactions: each {how}",
+                "customers/s",
+                per_second(count, designs),
+                floor,
+            ),
             Row(
                 f"backlog: each {how}",
                 "customers/s",
@@ -71,9 +79,13 @@ def _change(database: "Database[Document]", times: int, number: int) -> int:
     return number + times
 
 
-def _bare(lab: Lab, database: "Database[Document]", token: str, until: int) -> None:
-    arguments = [lab.uri, database.name, "batches", token, str(until)]
-    subprocess.run([sys.executable, "-m", "bench.bare", *arguments], cwd=ROOT, check=True)
+def _position(database: "Database[Document]") -> str:
+    with database.customers.watch(KEY_ONLY) as stream:
+        return json_util.dumps(stream.resume_token)
+
+
+def _run(module: str, lab: Lab, database: "Database[Document]", *arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", module, lab.uri, database.name, *arguments], cwd=ROOT, check=True)
 
 
 def _product(lab: Lab, database: "Database[Document]", number: int) -> Sample:
