@@ -30,9 +30,9 @@ from procs.transactions import MAJORITY, SNAPSHOT
 from supervisor.settings import SENSITIVE
 
 BATCH, AT_ONCE = 1000, 2
+AWAIT_MS = 10
 FRESH = 2 * BATCH
 """So many of those named last wait: they may be named again."""
-AWAIT_MS = 10
 
 
 class Copier:
@@ -54,10 +54,10 @@ class Copier:
 
 
 def read(database: Database, token: Any) -> None:
-    """Have all that has happened since `token` copied."""
-    spawn = multiprocessing.get_context("spawn")
-    theirs, ours = spawn.Pipe(duplex=False)
-    writer = spawn.Process(target=write, args=(database, theirs))
+    """Have all that has changed since `token` copied."""
+    fork = multiprocessing.get_context("fork")
+    theirs, ours = fork.Pipe(duplex=False)
+    writer = fork.Process(target=write, args=(database, theirs))
     writer.start()
     theirs.close()
     with MongoClient[dict[str, Any]](database.uri) as client:

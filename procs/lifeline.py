@@ -129,9 +129,10 @@ class Lifeline(Generic[ConfigT]):
             if not isinstance(message, Beat):
                 self._control.send(message)
                 return
-            self._beat_at, self._told = time.monotonic(), message.work
+            self._beat_at = time.monotonic()
             if select.select([], [self._control], [], 0)[1]:
                 self._control.send(message)
+                self._told = message.work
 
 
 @contextmanager

@@ -64,8 +64,9 @@ class Scanner:
             flush(self._life, self._mirror, self.inbox)
         if self._walker is not None:  # after each flush too: inserts without end must not hold it up
             self._walk(self._walker)
-        if self._active and now >= self._retry_at:
-            ride_out(self._life, self._mirror.retry_unmirrorable)
+        if now >= self._retry_at:
+            if self._active:
+                ride_out(self._life, self._mirror.retry_unmirrorable)
             self._retry_at = time.monotonic() + RETRY_UNMIRRORABLE_S
         self._life.wait(self._time_to_wait(), *self.inbox.pipes, rest_s=self._life.config.rest_s)
 
@@ -131,6 +132,6 @@ class Scanner:
         log.info("another instance goes on with the scan", extra={"event": "scan_superseded"})
 
     def _time_to_wait(self) -> float:
-        if self._walker is not None:
+        if self._walker is not None or self._life.stopping:
             return 0.0
-        return RETRY_UNMIRRORABLE_S if self._flush_at is None else self._flush_at - time.monotonic()
+        return (self._retry_at if self._flush_at is None else self._flush_at) - time.monotonic()

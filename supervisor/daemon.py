@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 AUDIENCE = "web"
 """The child that shows the status to others."""
 SNAPSHOT_EVERY_S = 0.8
-"""Beats come once a second, about: each of them has the loop send a snapshot, or the next one does."""
+"""Whoever works beats about once a second: each beat has the loop send a snapshot, or the next one does."""
 
 
 @dataclass(frozen=True)

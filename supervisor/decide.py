@@ -264,12 +264,12 @@ class _Turn:
             self.state.stop = Stopping(self.now + self.state.limits.stop_s, code, line)
 
     def reload(self, reloaded: Reloaded) -> None:
+        if self.state.stop is not None:
+            return
         if reloaded.limits.hang_s < self.state.limits.hang_s:
             for child in self.state.children.values():
                 child.heard_at = self.now  # until now it was free to say nothing for longer
         self.state.limits = reloaded.limits
-        if self.state.stop is not None:
-            return
         first_before = self.first_children()
         for name, child in self.state.children.items():
             child.wanted = name not in reloaded.unwanted

@@ -91,8 +91,8 @@ SETTINGS = (
 REST_MAX_S = 5.0
 """An idle child beats at least so often."""
 
-WORK_S = 15.0
-"""What wakes an idle child keeps it so long from a beat at most: a call of MongoDB (10 s), and half again."""
+WORK_S = 15
+"""What wakes an idle child may keep it from a beat for so long: a call of MongoDB (10 s), and half again."""
 
 NAMESPACE_BYTES = 255
 """MongoDB's bound of `database.collection`."""
@@ -224,7 +224,7 @@ def _settings(values: Mapping[str, Any], environ: Mapping[str, str], instance: s
 
 def _rest_s(hang_timeout_ms: int) -> float:
     """Return for how long an idle child may give no beat and not count as hung with what it does next."""
-    return max(BEAT_EVERY_S, min(REST_MAX_S, hang_timeout_ms / 1000 - WORK_S))
+    return max(BEAT_EVERY_S, min(REST_MAX_S, hang_timeout_ms // 1000 - WORK_S))
 
 
 def _state_dir(given: Path | None, environ: Mapping[str, str]) -> Path:

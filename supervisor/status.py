@@ -21,7 +21,7 @@ OUTLOOK_LASTS_S = 30.0
 """The listener asks the server every 10 s; what it was told longer ago may not be so any more."""
 
 SILENT_S = 2.5
-"""Who gives no beat for so long is stopped, hangs, or waits for an answer, and sees nothing meanwhile."""
+"""A listener silent for so long is stopped, hangs, or waits for an answer, and sees nothing meanwhile."""
 
 LAG_KNOWN_IN = {"live", "catching up", "catch-up", "reindex"}
 """The phases of the sync in which the listener reads the stream."""
