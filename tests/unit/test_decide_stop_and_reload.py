@@ -183,6 +183,15 @@ def test_a_reload_that_does_not_shorten_the_silence_allowed_gives_a_hung_child_n
     assert replay.at(4, Tick()) == [Dump("generator")]
 
 
+def test_a_reload_during_a_stop_does_not_shorten_the_silence_allowed_to_those_who_drain() -> None:
+    replay = Replay(*SYNC, limits=replace(LIMITS, hang_s=20)).running()
+    replay.at(1, StopAsked())
+
+    replay.at(1.5, Reloaded(replace(LIMITS, hang_s=2)))
+
+    assert replay.at(4, Tick()) == []
+
+
 def test_a_group_that_must_restart_is_drained_in_stages_and_nobody_else_is_touched() -> None:
     replay = Replay(GENERATOR, *SYNC).running()
 
