@@ -12,8 +12,6 @@ from procs.mirror import open_mirror
 from procs.mongo import Stopped, connect, ride_out
 from procs.side_by_side import SideBySide
 
-IDLE_S = 60.0
-
 FOLLOWS_S = 0.2
 """While the stream is behind, customers wait so long for the next message, or until the next beat: see
 `Inbox.settled`.
@@ -41,8 +39,8 @@ def run(life: Lifeline[SyncConfig], changed: "Connection[Any, Any]") -> None:
                     continue
                 if inbox.unacknowledged:
                     flush_batch(life, both, inbox, min(count, 2 * life.config.batch_size))
-                idle_s = 0.0 if inbox.ids or life.stopping else IDLE_S
-                life.wait(idle_s, *inbox.pipes, rest_s=life.config.rest_s)
+                rest_s = life.config.rest_s
+                life.wait(0.0 if inbox.ids or life.stopping else rest_s, *inbox.pipes, rest_s=rest_s)
         except Stopped:
             return
         finally:

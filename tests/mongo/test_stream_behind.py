@@ -82,6 +82,30 @@ def test_what_is_read_makes_room_in_the_pipe_while_the_writer_waits(
 
 
 @pytest.mark.usefixtures("patient")
+def test_a_stop_that_comes_while_the_next_message_is_waited_for_is_not_slept_over(
+    database: Database, source: Customers, converged: Converged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    really_wait = lifeline.wait
+
+    def wait(pipes: Any, timeout: float) -> list[Any]:
+        waited.append(timeout)
+        return really_wait(pipes, timeout)
+
+    monkeypatch.setattr(lifeline, "wait", wait)
+    source.insert_one(customer(1))
+    ours, its = CONTEXT.Pipe()
+    child = Running(writer.run, sync_config(database), changed=its)
+    ours.send(Changed(1, tuple(ids(1)), more=True))
+    told(ours, Done(0, read=1))
+
+    child.stop()
+
+    assert waited[-2:] == [20.0, 0.0]
+    assert converged()
+
+
+@pytest.mark.usefixtures("patient")
 def test_nobody_waits_for_ever_whoever_is_named_again(
     listener: "Connection[Any, Any]", source: Customers, converged: Converged
 ) -> None:
